@@ -1,0 +1,1 @@
+"""Comparison of the simulation with published physics; run by ``nuadapt validate simulation``."""
