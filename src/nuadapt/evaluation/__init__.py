@@ -1,1 +1,1 @@
-"""."""
+"""Predictions of a model on events, and every number derived from them."""

@@ -1,1 +1,1 @@
-"""."""
+"""Models; named variants are the YAML files in ``presets``."""

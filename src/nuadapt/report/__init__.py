@@ -1,1 +1,1 @@
-"""."""
+"""Figures, tables and pages, made from result files only."""

@@ -1,1 +1,1 @@
-"""."""
+"""One training engine for every model."""

@@ -1,1 +1,1 @@
-"""."""
+"""Simulated events: neutrino interaction, passage of its particles through the detector, readout."""

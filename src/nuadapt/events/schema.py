@@ -1,0 +1,117 @@
+"""Every stored column, once: name, type, unit, meaning, sentinel.
+
+Readers fill these columns, the store checks them, and ``docs/datasheet.md`` is generated from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+#: Raised by one whenever the meaning of a stored column changes.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column. ``sentinel`` is the value that means "not known" or "does not apply"; None: always known."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    group: str
+    sentinel: float | None = None
+
+    def missing(self, n: int) -> np.ndarray[Any, np.dtype[Any]]:
+        """A column of ``n`` sentinels, shape (n,). Zeros for a field without one."""
+        return np.full(n, 0 if self.sentinel is None else self.sentinel, dtype=self.dtype)
+
+
+_NAN = float("nan")
+
+_KEY = (
+    Field("run", "i4", "", "run number; the seed in simulated events", "key"),
+    Field("subrun", "i4", "", "subrun number", "key"),
+    Field("event", "i8", "", "event number within run and subrun", "key"),
+    Field("source", "i2", "", "row of the table of source names", "key"),
+)
+_BOOKKEEPING = (
+    Field("weight", "f4", "", "event weight; 1 where the source gives none", "weight"),
+    Field("split", "u1", "", "0 train, 1 validation, 2 test", "split", 255),
+)
+_TRUTH = (
+    Field("nu_pdg", "i4", "PDG", "incoming neutrino", "truth", 0),
+    Field("current", "u1", "Current", "1 charged current, 2 neutral current", "truth", 0),
+    Field("mode", "u1", "InteractionMode", "1 QE, 2 MEC, 3 RES, 4 DIS, 5 COH, 6 nu-e, 7 other", "truth", 0),
+    Field("mode_code", "i4", "mode_scheme", "the source's own interaction code", "truth", -1),
+    Field(
+        "mode_scheme",
+        "u1",
+        "CodeScheme",
+        "1 nuadapt, 2 simb, 3 GENIE, 4 MINERvA, 5 NuHepMC, 6 DUNE CVN: whose code it is",
+        "truth",
+        0,
+    ),
+    Field("target_pdg", "i4", "PDG", "struck nucleus", "truth", 0),
+    Field("hit_nucleon_pdg", "i4", "PDG", "struck nucleon; 0 for a coherent interaction", "truth", 0),
+    Field("nu_energy", "f4", "GeV", "energy of the neutrino", "truth", _NAN),
+    Field("lepton_pdg", "i4", "PDG", "outgoing lepton", "truth", 0),
+    Field("lepton_energy", "f4", "GeV", "total energy of the outgoing lepton", "truth", _NAN),
+    Field("Q2", "f4", "GeV^2", "four-momentum transfer squared, -q^2, leptonic side", "truth", _NAN),
+    Field("W", "f4", "GeV", "hadronic invariant mass for a struck nucleon", "truth", _NAN),
+    Field("q0", "f4", "GeV", "energy transfer", "truth", _NAN),
+    Field("q3", "f4", "GeV", "three-momentum transfer", "truth", _NAN),
+    Field("bjorken_x", "f4", "", "Q2 / (2 M q0) with the nucleon mass M", "truth", _NAN),
+    Field("inelasticity_y", "f4", "", "q0 / nu_energy", "truth", _NAN),
+    Field("vertex_x", "f4", "cm", "interaction point, drift axis", "truth", _NAN),
+    Field("vertex_y", "f4", "cm", "interaction point, vertical axis", "truth", _NAN),
+    Field("vertex_z", "f4", "cm", "interaction point, along the beam", "truth", _NAN),
+    Field("n_protons", "i2", "", "protons leaving the nucleus; DUNE CVN: 3 means more than 2", "truth", -1),
+    Field("n_charged_pions", "i2", "", "pi+ and pi- leaving the nucleus; DUNE CVN: 3 means > 2", "truth", -1),
+    Field("n_neutral_pions", "i2", "", "pi0 leaving the nucleus; DUNE CVN: 3 means more than 2", "truth", -1),
+    Field("n_neutrons", "i2", "", "neutrons leaving the nucleus; DUNE CVN: 3 means more than 2", "truth", -1),
+)
+_VISIBLE = (
+    Field("deposited_energy", "f4", "GeV", "energy deposited in the instrumented argon", "visible", _NAN),
+    Field("map_fraction", "f4", "", "share of deposited_energy inside the cropped map", "visible", _NAN),
+    Field("muon_track_length", "f4", "cm", "primary muon's path inside the map", "visible", _NAN),
+    Field("muon_contained", "i1", "", "1: the primary muon ends inside the map, 0: it leaves it", "visible", -1),
+    Field("shower_energy", "f4", "GeV", "leading electromagnetic shower inside the map", "visible", _NAN),
+    Field(
+        "shower_gap",
+        "f4",
+        "cm",
+        "distance from the vertex to the first deposit of the leading shower",
+        "visible",
+        _NAN,
+    ),
+    Field("n_tracks", "i2", "", "charged tracks longer than the visibility threshold", "visible", -1),
+    Field("n_showers", "i2", "", "showers above the visibility threshold", "visible", -1),
+    Field("n_michel", "i2", "", "electrons from muon decay with visible energy", "visible", -1),
+)
+
+#: All per-event columns by name, in storage order.
+FIELDS: dict[str, Field] = {f.name: f for f in (*_KEY, *_BOOKKEEPING, *_TRUTH, *_VISIBLE)}
+
+#: Columns of the particles leaving the nucleus (flat, with offsets per event).
+PARTICLE_FIELDS: dict[str, Field] = {
+    f.name: f
+    for f in (
+        Field("pdg", "i4", "PDG", "species", "particle"),
+        Field("px", "f4", "GeV", "momentum along x", "particle"),
+        Field("py", "f4", "GeV", "momentum along y", "particle"),
+        Field("pz", "f4", "GeV", "momentum along z, the beam", "particle"),
+        Field("E", "f4", "GeV", "total energy", "particle"),
+    )
+}
+
+KEY_NAMES: tuple[str, ...] = tuple(f.name for f in _KEY)
+TRUTH_NAMES: tuple[str, ...] = tuple(f.name for f in (*_TRUTH, *_VISIBLE))
+
+
+def fields_of(group: str) -> tuple[Field, ...]:
+    """All fields of one group: key, weight, split, truth, visible."""
+    return tuple(f for f in FIELDS.values() if f.group == group)

@@ -1,0 +1,421 @@
+"""The one on-disk format: an HDF5 file that explains itself and survives a killed writer.
+
+The writer works in HDF5's single-writer mode, in which the file is consistent at every moment, and counts a
+batch as stored (``/commit``) only after all its columns are on disk. A reader believes that count and nothing
+behind it, so a file whose writer was killed opens with every completed batch.
+
+Layout: ``/columns/<name>`` (N,), ``/sources`` (S,), ``/particles/{offsets,<name>}``,
+``/pixelmap/{offsets,row,col,value,origin}``, ``/commit`` = (events, sources, particles, pixels, complete).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from nuadapt.errors import DataError, InputFileError, OutputError, refuse_existing
+from nuadapt.events.batch import EventBatch, Particles
+from nuadapt.events.pixelmap import MapSpec, PixelMaps
+from nuadapt.events.schema import FIELDS, KEY_NAMES, PARTICLE_FIELDS, SCHEMA_VERSION, TRUTH_NAMES
+
+Array = npt.NDArray[Any]
+FORMAT_NAME = "nuadapt-events"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_CHUNK = 16384  # elements; about six events' pixels, small enough for random access
+_PIXEL_COLUMNS = {"row": "u2", "col": "u2", "value": "f4"}
+_SOURCE_DTYPE = "S512"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the events of one file have: truth, particles, pixel maps of one spec. Stored as JSON."""
+
+    has_truth: bool
+    has_particles: bool
+    map_spec: MapSpec | None
+
+    @classmethod
+    def of(cls, batch: EventBatch) -> Layout:
+        """The layout of a batch."""
+        spec = batch.pixelmap.spec if batch.pixelmap is not None else None
+        return cls(batch.has_truth, batch.particles is not None, spec)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the per-event columns in storage order."""
+        return tuple(name for name in FIELDS if self.has_truth or name not in TRUTH_NAMES)
+
+    def to_json(self) -> str:
+        """As stored in the file."""
+        spec = self.map_spec.as_dict() if self.map_spec else None
+        return json.dumps({"has_truth": self.has_truth, "has_particles": self.has_particles, "map_spec": spec})
+
+    @classmethod
+    def from_json(cls, text: str) -> Layout:
+        """Inverse of :meth:`to_json`."""
+        given = json.loads(text)
+        spec = MapSpec.from_dict(given["map_spec"]) if given["map_spec"] else None
+        return cls(bool(given["has_truth"]), bool(given["has_particles"]), spec)
+
+
+class EventWriter:
+    """Append batches to a new store. Use as a context manager, and call :meth:`finish` after the last batch.
+
+    Leaving the block without :meth:`finish` leaves a readable, incomplete file.
+    """
+
+    def __init__(self, path: Path, layout: Layout, record: dict[str, Any]) -> None:
+        self.path, self.layout = path, layout
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = h5py.File(path, "w", libver="latest")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write here ({error})", where=path, next_step="Choose a folder that you may write to"
+            ) from error
+        self._sources: list[str] = []
+        self._counts = np.zeros(5, dtype="i8")  # events, sources, particles, pixels, complete
+        self._create(record)
+        self._file.swmr_mode = True  # from here on the file is consistent at every moment
+
+    @classmethod
+    def create(cls, path: Path, layout: Layout, record: dict[str, Any]) -> EventWriter:
+        """A writer on a file that does not exist yet.
+
+        Raises:
+            OutputError: the path exists or is not writable.
+        """
+        refuse_existing(path)
+        return cls(path, layout, record)
+
+    @classmethod
+    def resume(cls, path: Path, batch_size: int) -> EventWriter:
+        """A writer that goes on behind the last completed batch of an unfinished file.
+
+        The completed events are copied in batches of ``batch_size`` to a new file that then takes the old
+        one's name, because what a killed writer left behind the last commit must go.
+        """
+        beside = path.with_name(path.name + ".resuming")
+        with EventStore(path) as old:
+            writer = cls(beside, old.layout, old.record)
+            for start in range(0, len(old), batch_size):
+                writer.append(old.read(slice(start, min(start + batch_size, len(old)))))
+        os.replace(beside, path)
+        writer.path = path
+        return writer
+
+    def _dataset(self, name: str, dtype: str, tail: tuple[int, ...] = (), *, compress: bool = True) -> None:
+        # Columns are small and rewritten in place (split), so they stay uncompressed.
+        chunk = (_CHUNK if not tail else 1024, *tail)
+        options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress else {}
+        self._file.create_dataset(
+            name, shape=(0, *tail), maxshape=(None, *tail), dtype=dtype, chunks=chunk, track_times=False, **options
+        )
+
+    def _create(self, record: dict[str, Any]) -> None:
+        attributes = self._file.attrs
+        attributes["format"], attributes["schema_version"] = FORMAT_NAME, SCHEMA_VERSION
+        attributes["layout"], attributes["record"] = self.layout.to_json(), json.dumps(record, sort_keys=True)
+        self._file.create_dataset("commit", data=self._counts, track_times=False)
+        self._file.create_dataset(
+            "sources", shape=(0,), maxshape=(None,), dtype=_SOURCE_DTYPE, chunks=(64,), track_times=False
+        )
+        for name in self.layout.columns:
+            self._dataset(f"columns/{name}", FIELDS[name].dtype, compress=False)
+        if self.layout.has_particles:
+            self._dataset("particles/offsets", "i8", compress=False)
+            for name, field in PARTICLE_FIELDS.items():
+                self._dataset(f"particles/{name}", field.dtype)
+        if self.layout.map_spec:
+            self._dataset("pixelmap/offsets", "i8", compress=False)
+            self._dataset("pixelmap/origin", "f4", (self.layout.map_spec.n_views, 2))
+            for name, dtype in _PIXEL_COLUMNS.items():
+                self._dataset(f"pixelmap/{name}", dtype)
+        for group in ("particles", "pixelmap"):
+            if group in self._file:
+                self._extend(f"{group}/offsets", np.zeros(1, dtype="i8"), 0)
+
+    def _extend(self, name: str, values: Array, at: int) -> None:
+        dataset = self._file[name]
+        dataset.resize(at + len(values), axis=0)
+        dataset[at:] = values
+
+    def append(self, batch: EventBatch) -> None:
+        """Store a batch; it counts once this returns.
+
+        Raises:
+            DataError: the batch has another layout than the file, or a source name is too long.
+        """
+        if Layout.of(batch) != self.layout:
+            raise DataError(
+                f"a batch with {Layout.of(batch).to_json()} does not fit this file",
+                where=self.path,
+                expected=self.layout.to_json(),
+            )
+        events, _, particles, pixels, _ = (int(c) for c in self._counts)
+        source = self._register_sources(batch)
+        for name in self.layout.columns:
+            self._extend(f"columns/{name}", source if name == "source" else batch[name], events)
+        if batch.particles is not None:
+            self._extend("particles/offsets", batch.particles.offsets[1:] + particles, events + 1)
+            for name in PARTICLE_FIELDS:
+                self._extend(f"particles/{name}", batch.particles.columns[name], particles)
+            particles += int(batch.particles.offsets[-1])
+        if batch.pixelmap is not None:
+            maps, n_views = batch.pixelmap, batch.pixelmap.spec.n_views
+            self._extend("pixelmap/offsets", maps.offsets[1:] + pixels, events * n_views + 1)
+            self._extend("pixelmap/origin", maps.origin, events)
+            for name in _PIXEL_COLUMNS:
+                self._extend(f"pixelmap/{name}", getattr(maps, name), pixels)
+            pixels += len(maps.value)
+        self._file.flush()
+        self._commit(events + len(batch), len(self._sources), particles, pixels, 0)
+
+    def _register_sources(self, batch: EventBatch) -> Array:
+        """Source column of the batch in this file's table of names."""
+        new = [name for name in batch.sources if name not in self._sources]
+        encoded = [name.encode() for name in new]
+        if any(len(name) > 512 for name in encoded):
+            raise DataError("a source name is longer than 512 bytes", where=self.path)
+        if new:
+            self._extend("sources", np.array(encoded, dtype=_SOURCE_DTYPE), len(self._sources))
+            self._sources += new
+        moved = np.array([self._sources.index(s) for s in batch.sources], dtype="i2")
+        return moved[batch["source"]] if len(batch.sources) else batch["source"]
+
+    def _commit(self, *counts: int) -> None:
+        self._counts[:] = counts
+        self._file["commit"][...] = self._counts
+        self._file.flush()
+
+    def finish(self, split: Array | None = None) -> None:
+        """Write the split column if given, and mark the file as complete."""
+        if split is not None:
+            self._file["columns/split"][...] = split
+            self._file.flush()
+        self._commit(*(int(c) for c in self._counts[:4]), 1)
+
+    def close(self) -> None:
+        """Close the file as it is."""
+        self._file.close()
+
+    def __enter__(self) -> EventWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class EventStore:
+    """Read events. Opens the file on first use in each process, so it may be handed to loader workers."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._file: Any = None
+        self._process = -1
+        self._open()
+
+    def _open(self) -> Any:
+        if self._file is None or self._process != os.getpid():
+            self._file, self._process = _open_checked(self.path), os.getpid()
+        return self._file
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_file": None, "_process": -1}
+
+    def __enter__(self) -> EventStore:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; it opens again on the next read."""
+        if self._file is not None and self._process == os.getpid():
+            self._file.close()
+        self._file = None
+
+    def _committed(self) -> list[int]:
+        return [int(c) for c in self._open()["commit"][...]]
+
+    def __len__(self) -> int:
+        return self._committed()[0]
+
+    @property
+    def complete(self) -> bool:
+        """False if the writer has not finished (yet)."""
+        return self._committed()[4] == 1
+
+    @property
+    def layout(self) -> Layout:
+        """What the events of this file have."""
+        return Layout.from_json(self._open().attrs["layout"])
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """How the file was made: the configuration that the writer stored."""
+        record: dict[str, Any] = json.loads(self._open().attrs["record"])
+        return record
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names that the ``source`` column points to."""
+        names = self._open()["sources"][: self._committed()[1]]
+        return tuple(name.decode() for name in names)
+
+    def column(self, name: str) -> Array:
+        """One column of all events, shape (N,).
+
+        Raises:
+            DataError: the file does not have it.
+        """
+        if name not in self.layout.columns:
+            raise DataError(f"no column '{name}' in this file", where=self.path, expected=str(self.layout.columns))
+        values: Array = self._open()[f"columns/{name}"][: len(self)]
+        return values
+
+    def rows_of(self, split: str) -> npt.NDArray[np.int64]:
+        """Row numbers of the events in ``train``, ``val``, ``test`` or ``all``."""
+        from nuadapt.events.splits import SPLITS
+
+        if split == "all":
+            return np.arange(len(self))
+        return np.flatnonzero(self.column("split") == SPLITS.index(split))
+
+    def read(self, rows: slice | Array) -> EventBatch:
+        """Events of a slice or of integer ``rows`` (any order)."""
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(len(self))
+            return self._read_range(start, max(start, stop))
+        rows = np.asarray(rows, dtype=np.int64)
+        if not len(rows):
+            return self._read_range(0, 0)
+        order = np.argsort(rows, kind="stable")
+        runs = np.split(rows[order], np.flatnonzero(np.diff(rows[order]) != 1) + 1)
+        batch = EventBatch.concatenate([self._read_range(int(run[0]), int(run[-1]) + 1) for run in runs])
+        return batch.select(np.argsort(order, kind="stable"))
+
+    def _read_range(self, start: int, stop: int) -> EventBatch:
+        file, layout = self._open(), self.layout
+        columns = {name: file[f"columns/{name}"][start:stop] for name in layout.columns}
+        particles = None
+        if layout.has_particles:
+            offsets = file["particles/offsets"][start : stop + 1]
+            at = slice(int(offsets[0]), int(offsets[-1]))
+            particles = Particles(offsets - offsets[0], {n: file[f"particles/{n}"][at] for n in PARTICLE_FIELDS})
+        maps = self._read_maps(start, stop) if layout.map_spec else None
+        return EventBatch(columns, self.sources, particles, maps)
+
+    def _read_maps(self, start: int, stop: int) -> PixelMaps:
+        file, spec = self._open(), self.layout.map_spec
+        if spec is None:
+            raise DataError("this file has no pixel maps", where=self.path)
+        offsets = file["pixelmap/offsets"][start * spec.n_views : stop * spec.n_views + 1]
+        at = slice(int(offsets[0]), int(offsets[-1]))
+        row, col, value = (file[f"pixelmap/{name}"][at] for name in _PIXEL_COLUMNS)
+        return PixelMaps(spec, offsets - offsets[0], row, col, value, file["pixelmap/origin"][start:stop])
+
+    def maps(self, row: int) -> PixelMaps:
+        """Pixel maps of one event.
+
+        Raises:
+            DataError: the file has no pixel maps, or no such row.
+        """
+        if not 0 <= row < len(self):
+            raise DataError(f"no event in row {row}", where=self.path, expected=f"0 to {len(self) - 1}")
+        return self._read_maps(row, row + 1)
+
+    def batches(self, size: int) -> Iterator[EventBatch]:
+        """All events in order, ``size`` at a time."""
+        for start in range(0, len(self), size):
+            yield self.read(slice(start, start + size))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every stored value and the record; equal files hold equal events."""
+        digest = hashlib.sha256(json.dumps([self.record, self.layout.to_json(), self.sources]).encode())
+        for batch in self.batches(512):
+            for column in batch.columns.values():
+                digest.update(np.ascontiguousarray(column).tobytes())
+            if batch.particles is not None:
+                for name in PARTICLE_FIELDS:
+                    digest.update(np.ascontiguousarray(batch.particles.columns[name]).tobytes())
+            if batch.pixelmap is not None:
+                for part in (np.diff(batch.pixelmap.offsets), *(getattr(batch.pixelmap, n) for n in _PIXEL_COLUMNS)):
+                    digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with the stored events, one sentence each; empty for a sound file."""
+        from nuadapt.events.checks import problems_of
+
+        found: list[str] = [] if self.complete else [f"the writer did not finish: {len(self)} events are stored"]
+        keys: list[Array] = []
+        for batch in self.batches(1024):
+            found += problems_of(batch)
+            keys.append(np.stack([batch[name].astype(np.int64) for name in KEY_NAMES], axis=1))
+        if keys:
+            unique = np.unique(np.concatenate(keys), axis=0)
+            if len(unique) < len(self):
+                found.append(f"{len(self) - len(unique)} events share their key with another event")
+        return found
+
+
+def _open_checked(path: Path) -> Any:
+    """Open a store for reading, or say in one paragraph what is wrong with the file."""
+    step = "Give a file made by 'nuadapt simulate' or 'nuadapt ingest'"
+    if not path.is_file():
+        raise InputFileError("no such file" if not path.exists() else "this is not a file", where=path, next_step=step)
+    with path.open("rb") as raw:
+        magic = raw.read(8)
+    if not magic:
+        raise InputFileError("the file is empty", where=path, expected="an HDF5 event store", next_step=step)
+    if magic != HDF5_MAGIC:
+        raise InputFileError("this is not an HDF5 file", where=path, expected="an HDF5 event store", next_step=step)
+    try:
+        file = h5py.File(path, "r", libver="latest", swmr=True)
+    except OSError as error:
+        raise InputFileError(
+            f"HDF5 cannot open the file; it is truncated or damaged ({error})", where=path, next_step=step
+        ) from error
+    try:
+        _check_header(file, path, step)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_header(file: Any, path: Path, step: str) -> None:
+    if file.attrs.get("format") != FORMAT_NAME:
+        raise InputFileError(
+            "an HDF5 file, but not an event store", where=path, expected=f"format = {FORMAT_NAME}", next_step=step
+        )
+    version = file.attrs.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputFileError(
+            f"the file has schema version {version}",
+            where=path,
+            expected=f"version {SCHEMA_VERSION}",
+            next_step="Make the file again with this version of nuadapt, or use the version that wrote it",
+        )
+    try:
+        layout, committed = Layout.from_json(file.attrs["layout"]), file["commit"][...]
+        short = [n for n in layout.columns if len(file[f"columns/{n}"]) < committed[0]]
+        if layout.map_spec:
+            short += [n for n in _PIXEL_COLUMNS if len(file[f"pixelmap/{n}"]) < committed[3]]
+    except (KeyError, ValueError, TypeError, OSError, IndexError) as error:
+        raise InputFileError(f"the event store is damaged ({error})", where=path, next_step=step) from error
+    if short:
+        raise InputFileError(
+            f"the event store is damaged: column '{short[0]}' is too short", where=path, next_step=step
+        )
