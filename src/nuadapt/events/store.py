@@ -114,6 +114,11 @@ class EventWriter:
         writer.path = path
         return writer
 
+    @property
+    def n_events(self) -> int:
+        """Events stored so far."""
+        return int(self._counts[0])
+
     def _dataset(self, name: str, dtype: str, tail: tuple[int, ...] = (), *, compress: bool = True) -> None:
         # Columns are small and rewritten in place (split), so they stay uncompressed.
         chunk = (_CHUNK if not tail else 1024, *tail)
@@ -200,7 +205,7 @@ class EventWriter:
 
     def finish(self, split: Array | None = None) -> None:
         """Write the split column if given, and mark the file as complete."""
-        if split is not None:
+        if split is not None and len(split):
             self._file["columns/split"][...] = split
             self._file.flush()
         self._commit(*(int(c) for c in self._counts[:4]), 1)

@@ -1,0 +1,165 @@
+"""Simulate many events into one store: on several cores, resumable, the same file for the same seed."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nuadapt.errors import ConfigError, DataError, OutputError
+from nuadapt.events.batch import EventBatch
+from nuadapt.events.splits import assign_splits, hash_keys
+from nuadapt.events.store import EventStore, EventWriter, Layout
+from nuadapt.events.truth import flavour_label
+from nuadapt.record import make_record
+from nuadapt.sources.nuhepmc import read_vertices
+from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
+from nuadapt.sources.simulation.vertex import ExternalVertex
+
+#: Events per task and per stored batch. Part of what a run is: resuming counts in these.
+CHUNK = 32
+Progress = Callable[[int, int], None]
+#: One task: (first event number, number of events, vertices of another generator or None).
+Task = tuple[int, int, list[ExternalVertex] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationPlan:
+    """What to simulate. ``events`` None with ``vertices`` means all of them."""
+
+    config: LArTPCConfig
+    seed: int = 1
+    events: int | None = None
+    vertices: Path | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.events is None and self.vertices is None:
+            raise ConfigError("how many events?", next_step="Give --events N")
+        if self.events is not None and self.events < 1:
+            raise ConfigError(f"cannot simulate {self.events} events", expected="at least 1")
+        if not 0 <= self.seed < 2**31 or self.workers < 1:
+            raise ConfigError(
+                f"seed {self.seed} with {self.workers} workers", expected="seed 0 to 2^31 - 1, workers >= 1"
+            )
+
+    def record(self) -> dict[str, Any]:
+        """What decides the content of the file; the number of workers does not."""
+        vertices = self.vertices.name if self.vertices else None
+        return make_record(
+            "simulate lartpc",
+            self.config.as_dict(),
+            seed=self.seed,
+            events=self.events,
+            vertices=vertices,
+        )
+
+
+_detector: LArTPC | None = None
+
+
+def _start_worker(config: LArTPCConfig, seed: int) -> None:
+    global _detector
+    _detector = LArTPC(config, seed)
+
+
+def _work(task: Task, source: str) -> EventBatch:
+    if _detector is None:
+        raise DataError("a simulation worker was used before it was started")
+    return _run_task(_detector, task, source)
+
+
+def _run_task(detector: LArTPC, task: Task, source: str) -> EventBatch:
+    first, count, vertices = task
+    if vertices is None:
+        return detector.simulate(range(first, first + count), source)
+    return detector.simulate_vertices(vertices, first, source)
+
+
+def _tasks(plan: SimulationPlan, done: int) -> Iterator[Task]:
+    """Chunks of events that are still to do."""
+    if plan.vertices is None:
+        total = plan.events or 0
+        for first in range(done, total, CHUNK):
+            yield first, min(CHUNK, total - first), None
+        return
+    vertices = itertools.islice(read_vertices(plan.vertices), done, plan.events)
+    first = done
+    while chunk := list(itertools.islice(vertices, CHUNK)):
+        yield first, len(chunk), chunk
+        first += len(chunk)
+
+
+def _results(plan: SimulationPlan, tasks: Iterable[Task], source: str) -> Iterator[EventBatch]:
+    """Batches in task order, from this process or from ``plan.workers`` others."""
+    if plan.workers == 1:
+        detector = LArTPC(plan.config, plan.seed)
+        for task in tasks:
+            yield _run_task(detector, task, source)
+        return
+    context = multiprocessing.get_context("spawn")  # forked HDF5 and numba state is not safe
+    with ProcessPoolExecutor(plan.workers, context, _start_worker, (plan.config, plan.seed)) as pool:
+        waiting: deque[Future[EventBatch]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(_work, task, source))
+            if len(waiting) > 2 * plan.workers:  # enough to keep all busy, not enough to fill the memory
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def simulate(plan: SimulationPlan, out: Path, progress: Progress | None = None) -> int:
+    """Simulate into ``out``; goes on where an interrupted run with the same plan stopped.
+
+    Returns the number of events in the file.
+
+    Raises:
+        OutputError: ``out`` is a finished file, or an unfinished one of another plan.
+        InputFileError: the vertices file cannot be read.
+    """
+    source = plan.vertices.name if plan.vertices else "nuadapt-lartpc"
+    record = plan.record()
+    layout = Layout(has_truth=True, has_particles=True, map_spec=plan.config.readout.map_spec)
+    writer = _open_writer(out, layout, record)
+    done = writer.n_events
+    with writer:
+        for batch in _results(plan, _tasks(plan, done), source):
+            writer.append(batch)
+            done += len(batch)
+            if progress:
+                progress(done, plan.events or 0)
+        if not done:
+            raise DataError("no events to simulate", where=plan.vertices)
+        writer.finish(_splits(out))
+    return done
+
+
+def _open_writer(out: Path, layout: Layout, record: dict[str, Any]) -> EventWriter:
+    """A new writer, or one that resumes an unfinished file of the same plan."""
+    if not out.exists():
+        return EventWriter.create(out, layout, record)
+    with EventStore(out) as old:
+        if old.complete:
+            raise OutputError("this file is finished already", where=out, next_step="Choose another name or remove it")
+        if old.record != record:
+            raise OutputError(
+                "this file is the unfinished result of another simulation (other settings, seed, number or version)",
+                where=out,
+                next_step="Repeat the command that began it, choose another name, or remove it",
+            )
+    return EventWriter.resume(out, CHUNK)
+
+
+def _splits(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Split numbers for all events of an open store."""
+    with EventStore(path) as store:
+        run, subrun, event, source = (store.column(n) for n in ("run", "subrun", "event", "source"))
+        hashes = hash_keys(run, subrun, event, source, store.sources)
+        return assign_splits(hashes, flavour_label(store.column("nu_pdg"), store.column("current")))
