@@ -1,9 +1,9 @@
 """Readout: deposits along steps, through recombination, drift and diffusion, onto two pixel planes.
 
-A step is cut into pieces no longer than a voxel along any axis; each piece sits at its own centre and is
-spread by a Gaussian whose width grows with the square root of the drift length (diffusion is a random walk).
-The share that falls into a pixel is the exact integral of the Gaussian over it, so no energy is lost and no
-random number is drawn.
+A step is cut into pieces no longer than a voxel or a quarter of a pixel along any axis (coarser pieces would
+print a beat pattern on straight tracks); each piece sits at its own centre and is spread by a Gaussian whose width grows with the square root of the drift length (diffusion is a random walk).
+The share that falls into a pixel is the exact integral of the Gaussian over it (cut at four sigma, which
+leaves out less than 1e-4), so no random number is drawn.
 """
 
 from __future__ import annotations
@@ -67,25 +67,24 @@ def _share(centre: float, sigma: float, first: int, n: int, shares: Any) -> None
 
 
 @numba.njit(cache=True)
-def _spread(image: Any, row: float, col: float, sigma_row: float, sigma_col: float, value: float) -> None:
-    """Add ``value`` as a two-dimensional Gaussian at (row, col), all in pixel units, cut at 4 sigma."""
+def _spread(image: Any, row: float, col: float, sigma_row: float, sigma_col: float, value: float, work: Any) -> None:
+    """Add ``value`` as a two-dimensional Gaussian at (row, col), all in pixel units, cut at 4 sigma.
+
+    ``work`` (2, pixels of the widest Gaussian) is scratch space.
+    """
     first_row, last_row = math.floor(row - 4 * sigma_row), math.floor(row + 4 * sigma_row)
     first_col, last_col = math.floor(col - 4 * sigma_col), math.floor(col + 4 * sigma_col)
     rows, cols = last_row - first_row + 1, last_col - first_col + 1
     if last_row < 0 or last_col < 0 or first_row >= image.shape[0] or first_col >= image.shape[1]:
         return
-    row_share, col_share = np.empty(rows), np.empty(cols)
-    if rows == 1:
-        row_share[0] = 1.0
-    else:
-        _share(row, sigma_row, first_row, rows, row_share)
-    if cols == 1:
-        col_share[0] = 1.0
-    else:
-        _share(col, sigma_col, first_col, cols, col_share)
+    work[0, 0] = work[1, 0] = 1.0
+    if rows > 1:
+        _share(row, sigma_row, first_row, rows, work[0])
+    if cols > 1:
+        _share(col, sigma_col, first_col, cols, work[1])
     for i in range(max(0, -first_row), min(rows, image.shape[0] - first_row)):
         for j in range(max(0, -first_col), min(cols, image.shape[1] - first_col)):
-            image[first_row + i, first_col + j] += value * row_share[i] * col_share[j]
+            image[first_row + i, first_col + j] += value * work[0, i] * work[1, j]
 
 
 @numba.njit(cache=True)
@@ -94,9 +93,11 @@ def _project(
 ) -> None:
     """Add all steps to ``image`` (2, rows, cols). ``origin``: x, y, z of the map's lower edge in cm.
 
-    ``settings``: voxel x, y, z (cm), sigma_T, sigma_L per sqrt(cm), pitch (cm), lifetime (us).
+    ``settings``: longest piece along x, y, z (cm), sigma_T, sigma_L per sqrt(cm), pitch (cm), lifetime (us).
     """
     pitch, lifetime = settings[5], settings[6]
+    longest = math.sqrt(planes[-1] - planes[0])
+    work = np.empty((2, int(8.0 * max(settings[3], settings[4]) * longest / pitch) + 4))
     for i in range(len(energy)):
         dx, dy, dz = end[i, 0] - start[i, 0], end[i, 1] - start[i, 1], end[i, 2] - start[i, 2]
         pieces = 1 + int(max(abs(dx) / settings[0], abs(dy) / settings[1], abs(dz) / settings[2]))
@@ -119,8 +120,8 @@ def _project(
             sigma_t, sigma_l = max(settings[3] * root / pitch, 1e-6), max(settings[4] * root / pitch, 1e-6)
             row_x, row_y = (x - origin[0]) / pitch, (start[i, 1] + t * dy - origin[1]) / pitch
             col = (start[i, 2] + t * dz - origin[2]) / pitch
-            _spread(image[0], row_x, col, sigma_l, sigma_t, share)
-            _spread(image[1], row_y, col, sigma_t, sigma_t, share)
+            _spread(image[0], row_x, col, sigma_l, sigma_t, share, work)
+            _spread(image[1], row_y, col, sigma_t, sigma_t, share, work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def read_out(
     per_root_cm = 1 / math.sqrt(100.0)  # configured widths are after 100 cm of drift
     settings = np.array(
         [
-            *readout.voxel,
+            *(min(side, readout.pitch / 4) for side in readout.voxel),
             readout.diffusion_transverse * per_root_cm,
             readout.diffusion_longitudinal * per_root_cm,
             readout.pitch,

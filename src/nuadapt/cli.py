@@ -1,0 +1,329 @@
+"""The command line: parse, call, show. No logic of its own; heavy libraries load inside the commands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nuadapt.errors import NuadaptError
+
+app = typer.Typer(
+    help="Adapt foundation models to neutrino interactions and check the answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+simulate_app = typer.Typer(help="Simulate events into an event store.", no_args_is_help=True)
+validate_app = typer.Typer(help="Check the simulation or a file.", no_args_is_help=True)
+app.add_typer(simulate_app, name="simulate")
+app.add_typer(validate_app, name="validate")
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+Words = Annotated[
+    list[str] | None, typer.Argument(help="Settings as key=value or group.key=value.", show_default=False)
+]
+Data = Annotated[Path, typer.Option("--data", help="Event store (.h5).", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="Where to write.", show_default=False)]
+Skip = Annotated[bool, typer.Option("--skip-bad", help="Accept that bad input files are left out.")]
+Views = Annotated[
+    str | None,
+    typer.Option(help="Views of the input to use, in the model's order, e.g. view0,view2.", show_default=False),
+]
+
+
+class Scale(StrEnum):
+    """How large a study is."""
+
+    smoke = "smoke"
+    laptop = "laptop"
+    paper = "paper"
+
+
+class ImageFormat(StrEnum):
+    """Formats of ``nuadapt export``."""
+
+    png_pairs = "png-pairs"
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, a line every tenth of the way elsewhere; yields ``update(done, total)``."""
+    if not err.is_terminal:
+        yield _line_progress(what)
+        return
+    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def _line_progress(what: str) -> Callable[[int, int], None]:
+    shown = -1
+
+    def update(done: int, total: int) -> None:
+        nonlocal shown
+        tenth = 10 * done // total if total else done // 1000
+        if tenth > shown:
+            shown = tenth
+            err.print(f"{what}: {done}" + (f" of {total}" if total else ""))
+
+    return update
+
+
+def _settings(config: Path | None, words: list[str] | None) -> dict[str, Any]:
+    from nuadapt.settings import apply_words, read_yaml
+
+    return apply_words(read_yaml(config) if config else {}, words or [])
+
+
+@simulate_app.command("lartpc")
+def simulate_lartpc(
+    out_file: Out,
+    words: Words = None,
+    events: Annotated[int | None, typer.Option(help="Number of events.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same file.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="Settings in a YAML file.", show_default=False)] = None,
+    vertices: Annotated[
+        Path | None, typer.Option(help="NuHepMC file to use in place of the built-in generator.", show_default=False)
+    ] = None,
+    segments: Annotated[
+        Path | None, typer.Option(help="edep-sim or larnd-sim HDF5 file of energy deposits.", show_default=False)
+    ] = None,
+) -> None:
+    """Simulate neutrino events in a liquid-argon detector.
+
+    An interrupted run goes on when the same command is given again, and ends with the same file.
+    """
+    from nuadapt.settings import build
+    from nuadapt.sources.simulation.lartpc import LArTPCConfig
+    from nuadapt.sources.simulation.run import SimulationPlan, simulate
+
+    plan = SimulationPlan(
+        build(LArTPCConfig, _settings(config, words)), seed, events, vertices, segments, workers or os.cpu_count() or 1
+    )
+    with progress_bar("simulating") as update:
+        n = simulate(plan, out_file, update)
+    out.print(f"{n} events in {out_file}")
+
+
+@app.command()
+def ingest(
+    inputs: Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)],
+    out_file: Out,
+    kind: Annotated[str, typer.Option("--format", help="auto, dune-cvn, png-pairs or nuhepmc.")] = "auto",
+    skip_bad: Skip = False,
+) -> None:
+    """Read events from an experiment's or a generator's files into an event store."""
+    from nuadapt.sources.ingest import ingest as read_in
+
+    with progress_bar("reading") as update:
+        report = read_in(inputs, out_file, kind, skip_bad=skip_bad, progress=update)
+    for line in report.lines():
+        err.print(line)
+    out.print(f"{report.n_events} events in {out_file}")
+
+
+@app.command()
+def export(
+    store: Annotated[Path, typer.Argument(help="Event store (.h5).", show_default=False)],
+    out_dir: Out,
+    kind: Annotated[ImageFormat, typer.Option("--format", help="What to write.")] = ImageFormat.png_pairs,
+) -> None:
+    """Write events as pairs of PNG images with their labels."""
+    from nuadapt.events.pixelmap import GreyTransform
+    from nuadapt.events.store import EventStore
+    from nuadapt.sources.export import export_png_pairs
+
+    with EventStore(store) as events, progress_bar(f"writing {kind.value}") as update:
+        report = export_png_pairs(events, out_dir, GreyTransform(), progress=update)
+    out.print(f"{report} in {out_dir}")
+
+
+@app.command()
+def info(path: Annotated[Path, typer.Argument(help="Event store or run folder.", show_default=False)]) -> None:
+    """Explain a file or a run to a person."""
+    from nuadapt.events.describe import describe
+
+    for title, rows in describe(path):
+        _table(title, [""] * max(map(len, rows), default=1), rows)
+
+
+@validate_app.command("store")
+def validate_store(path: Annotated[Path, typer.Argument(help="Event store (.h5).", show_default=False)]) -> None:
+    """Check every stored value of an event store; exit code 2 if something is wrong."""
+    from nuadapt.errors import InputFileError, listed
+    from nuadapt.events.store import EventStore
+
+    with EventStore(path) as store:
+        found, n = store.problems(), len(store)
+    if found:
+        raise InputFileError("; ".join(found[:5]) if len(found) <= 5 else listed(found), where=path)
+    out.print(f"{path}: {n} events, nothing wrong")
+
+
+@validate_app.command("simulation")
+def validate_simulation(
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="JSON with checks and curves.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="Fewer events, for a first look.")] = False,
+) -> None:
+    """Compare the simulation with published physics; exit code 1 if a row is outside its tolerance."""
+    from nuadapt.sources.simulation.validation.run import validate
+
+    with progress_bar("validating") as update:
+        result = validate(quick=quick, progress=update)
+    rows = [
+        (
+            c.group,
+            c.quantity,
+            c.condition,
+            f"{c.measured:.4g}",
+            f"{c.expected:.4g}",
+            f"{c.tolerance:.2g}",
+            c.unit,
+            c.passed,
+        )
+        for c in result.checks
+    ]
+    table = [[*map(str, row[:-1]), "ok" if row[-1] else "[bold red]OUTSIDE[/]"] for row in rows]
+    _table(
+        "Simulation against published physics", ["", "quantity", "at", "measured", "published", "±", "unit", ""], table
+    )
+    if out_file:
+        from nuadapt.record import write_json
+
+        write_json(out_file, result.as_dict())
+    failed = sum(not c.passed for c in result.checks)
+    out.print(f"{len(result.checks) - failed} of {len(result.checks)} rows within tolerance")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Recipe name or YAML file.", show_default=False)],
+    data: Data,
+    out_dir: Out,
+    words: Words = None,
+) -> None:
+    """Train a model. A run that was interrupted goes on; a finished one is left as it is."""
+    from nuadapt.training.config import load_recipe
+    from nuadapt.training.fit import train as fit
+
+    config = load_recipe(recipe, words or [])
+    with progress_bar("training") as update:
+        run = fit(config, data, out_dir, progress=update)
+    out.print(f"trained model in {run}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    data: Data,
+    out_dir: Out,
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    coarsen: Annotated[int, typer.Option(help="Join N x N pixels of what the model sees: 2 is half resolution.")] = 1,
+    how: Annotated[str | None, typer.Option("--coarsen-how", help="sum or mean.", show_default=False)] = None,
+    batch_size: Annotated[int, typer.Option(help="Events per batch.")] = 64,
+) -> None:
+    """Predictions and metrics of a trained model on a store's events."""
+    from nuadapt.evaluation.evaluate import evaluate as run_evaluation
+
+    with progress_bar("evaluating") as update:
+        metrics = run_evaluation(
+            run, data, out_dir, split=split, coarsen=coarsen, coarsen_how=how, batch_size=batch_size, progress=update
+        )
+    _table("Metrics", ["", ""], [[k, str(v)] for k, v in metrics.items() if isinstance(v, int | float | str)])
+    out.print(f"predictions and metrics in {out_dir}")
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    inputs: Annotated[list[Path], typer.Argument(help="Stores, DUNE .gz, PNG folders, NuHepMC.", show_default=False)],
+    out_file: Annotated[Path, typer.Option("--out", help="Table to write, .csv or .parquet.", show_default=False)],
+    views: Views = None,
+    seed: Annotated[int, typer.Option(help="For inputs that pass through the simulation.")] = 1,
+    skip_bad: Skip = False,
+) -> None:
+    """One row per event: key, class probabilities, label."""
+    from nuadapt.evaluation.files import predict_files
+
+    with progress_bar("predicting") as update:
+        report = predict_files(
+            run,
+            inputs,
+            out_file,
+            views=views.split(",") if views else None,
+            seed=seed,
+            skip_bad=skip_bad,
+            progress=update,
+        )
+    for line in report.lines():
+        err.print(line)
+    out.print(f"{report.n_events} events in {out_file}")
+
+
+@app.command()
+def report(
+    evaluations: Annotated[list[Path], typer.Argument(help="Folders made by 'nuadapt evaluate'.", show_default=False)],
+    out_dir: Out,
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "nuadapt results",
+) -> None:
+    """A self-contained page of results with figures."""
+    from nuadapt.report.page import make_report
+
+    page = make_report(evaluations, out_dir, title=title)
+    out.print(f"report: {page}")
+
+
+@app.command()
+def reproduce(
+    study: Annotated[str, typer.Argument(help="Name of the study: cnn.", show_default=False)],
+    scale: Annotated[Scale, typer.Option(help="smoke: minutes; laptop: an hour and a half; paper: as published.")],
+    out_dir: Out,
+    trial: Annotated[
+        list[Path] | None, typer.Option(help="Other events to try the model on; may be repeated.", show_default=False)
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
+) -> None:
+    """Run a whole study: simulate, train, evaluate, report. Goes on where it was interrupted."""
+    from nuadapt.recipes.study import run_study
+
+    page = run_study(study, scale.value, out_dir, trials=trial or [], workers=workers, progress_bar=progress_bar)
+    out.print(f"report: {page}")
+
+
+def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left", show_header=any(header))
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=max(out.width, 120) if not out.is_terminal else None).print(table)
+
+
+def main() -> None:
+    """Entry point: a user's problem is one paragraph and exit code 2."""
+    try:
+        app()
+    except NuadaptError as error:
+        err.print(f"nuadapt: {error}", markup=False, highlight=False)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()
