@@ -1,0 +1,301 @@
+"""A model on a store: predictions, metrics, curves, a gallery and a record, in one folder.
+
+Predictions are kept in parts while the model runs, so that an interrupted evaluation goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError, nearest
+from nuadapt.evaluation.binned import ENERGY_EDGES, by_energy, by_mode
+from nuadapt.evaluation.block import metrics_block, reliability
+from nuadapt.evaluation.bootstrap import BootstrapConfig
+from nuadapt.evaluation.curves import curves_of
+from nuadapt.evaluation.gallery import Gallery, choose, describe, vertices, write_gallery
+from nuadapt.evaluation.metrics import DEFINITIONS, Sample
+from nuadapt.evaluation.npz import write_npz
+from nuadapt.evaluation.predict import (
+    MEMORY_MEANS,
+    TIME_MEANS,
+    PredictConfig,
+    Stopwatch,
+    check_task,
+    chosen_views,
+    peak_memory_mb,
+    predict_batches,
+)
+from nuadapt.evaluation.predictions import Predictions
+from nuadapt.evaluation.protocol import Model, Progress
+from nuadapt.events.pixelmap import PixelMaps
+from nuadapt.events.splits import SPLITS
+from nuadapt.events.store import EventStore
+from nuadapt.record import make_record, read_json, write_json
+
+FILES = ("record.json", "predictions.parquet", "metrics.json", "curves.npz", "gallery.npz")
+_PARTS = "parts"  # folder of finished parts while the model runs
+_EVENTS_PER_PART = 512
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationConfig:
+    """What to evaluate and how. ``split`` is train, val, test or all."""
+
+    split: str = "test"
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
+    energy_edges: tuple[float, ...] = ENERGY_EDGES
+    csv: bool = False
+
+    def __post_init__(self) -> None:
+        legal = (*SPLITS, "all")
+        if self.split not in legal:
+            raise ConfigError(f"no split '{self.split}'", expected=nearest(self.split, legal))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the record."""
+        given: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return given
+
+
+def evaluate(
+    run: Path,
+    data: Path,
+    out: Path,
+    *,
+    split: str = "test",
+    coarsen: int = 1,
+    coarsen_how: str | None = None,
+    batch_size: int = 64,
+    views: tuple[str, ...] | None = None,
+    resamples: int = 500,
+    seed: int = 1,
+    csv: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Evaluate the run folder ``run`` on the store ``data`` into the folder ``out``; see :func:`evaluate_model`."""
+    from nuadapt.models.run import load_run
+
+    predict = PredictConfig(coarsen, coarsen_how, batch_size, views)
+    config = EvaluationConfig(split, predict, BootstrapConfig(resamples, seed), csv=csv)
+    return evaluate_model(load_run(run), data, out, config, progress=progress)
+
+
+def evaluate_model(
+    model: Model, data: Path, out: Path, config: EvaluationConfig | None = None, *, progress: Progress | None = None
+) -> Path:
+    """Write record.json, predictions.parquet (and .csv), metrics.json, curves.npz and gallery.npz into ``out``.
+
+    The same call on a finished folder returns at once; on an unfinished one it goes on.
+
+    Raises:
+        OutputError: ``out`` holds something else.
+        DataError: no events in this split, no pixel maps, a view is missing, a model of another task.
+        InputFileError: ``data`` is not a store.
+    """
+    config = config or EvaluationConfig()
+    check_task(model)
+    with EventStore(data) as store:
+        rows = _rows(store, config)
+        _check_views(store, model, config)
+        record = evaluation_record(model, store, rows, config)
+        if _prepared(out, record) and all((out / name).is_file() for name in FILES):
+            return out
+        predictions, stopwatch = _predicted(model, store, rows, config, out, progress)
+        predictions.write(out / "predictions.parquet")
+        if config.csv:
+            predictions.write(out / "predictions.csv")
+        write_gallery(out / "gallery.npz", _gallery(predictions, store, rows, model, config))
+    write_npz(out / "curves.npz", curves_of(Sample.of(predictions)))
+    write_json(out / "metrics.json", all_metrics(predictions, config, stopwatch))
+    shutil.rmtree(out / _PARTS, ignore_errors=True)
+    return out
+
+
+def all_metrics(
+    predictions: Predictions, config: EvaluationConfig, stopwatch: Stopwatch | None = None
+) -> dict[str, Any]:
+    """The content of metrics.json: plain JSON values, null where undefined."""
+    sample, bootstrap = Sample.of(predictions), config.bootstrap
+    head: dict[str, Any] = {
+        "model": predictions.model,
+        "classes": list(predictions.classes),
+        "has_truth": bool(len(sample)),
+        "n_predictions": len(predictions),
+        "n_without_label": int((~predictions.has_label).sum()),
+    }
+    if not len(sample):
+        head["note"] = "no event has a true class (recorded data): predictions are written, nothing can be scored"
+    block = metrics_block(sample, bootstrap, "all")
+    block |= _resources(stopwatch, bootstrap)
+    scored = bool(len(sample)) and sample.weight.sum() > 0
+    block["reliability"] = reliability(sample, bootstrap) if scored else []
+    block["by_energy"] = by_energy(predictions, bootstrap, config.energy_edges)
+    block["by_mode"] = by_mode(predictions, bootstrap)
+    labels = np.bincount(predictions.label, weights=predictions.weight, minlength=len(predictions.classes))
+    block["predicted_weight"] = {c: float(w) for c, w in zip(predictions.classes, labels, strict=True)}
+    return {
+        **head,
+        **block,
+        "interval_level": bootstrap.level,
+        "bootstrap": asdict(bootstrap),
+        "definitions": DEFINITIONS,
+    }
+
+
+def _resources(stopwatch: Stopwatch | None, config: BootstrapConfig) -> dict[str, Any]:
+    """Time and memory, marked as not reproducible."""
+    measured = stopwatch is not None and bool(stopwatch.events)
+    found: dict[str, Any] = {
+        "ms_per_event": stopwatch.ms_per_event if stopwatch is not None and measured else None,
+        "ms_per_event_interval": _time_interval(stopwatch, config) if stopwatch is not None and measured else None,
+        "peak_memory_MB": peak_memory_mb() if measured else None,
+    }
+    found["not_reproducible"] = {"ms_per_event": TIME_MEANS, "peak_memory_MB": MEMORY_MEANS}
+    return found
+
+
+def _time_interval(stopwatch: Stopwatch, config: BootstrapConfig) -> list[float]:
+    """Interval of ms_per_event by resampling the measured batches."""
+    events, seconds = np.array(stopwatch.events), np.array(stopwatch.seconds)
+    drawn = np.random.default_rng(config.seed).integers(0, len(events), size=(config.resamples, len(events)))
+    per_event = 1e3 * seconds[drawn].sum(axis=1) / events[drawn].sum(axis=1)
+    low, high = np.percentile(per_event, [50 * (1 - config.level), 50 * (1 + config.level)])
+    return [float(low), float(high)]
+
+
+def evaluation_record(
+    model: Model, store: EventStore, rows: npt.NDArray[np.int64], config: EvaluationConfig
+) -> dict[str, Any]:
+    """Which model saw which events how; equal records mean equal predictions."""
+    data = {
+        "file": store.path.name,
+        "record": store.record,
+        "layout": json.loads(store.layout.to_json()),
+        "key_fingerprint": key_fingerprint(store),
+        "n_events": len(rows),
+        "n_events_in_file": len(store),
+        "complete": store.complete,
+    }
+    about = {"id": model.id, "classes": list(model.classes), "input": model.input.as_dict(), "record": model.record}
+    plain: dict[str, Any] = json.loads(json.dumps({"model": about, "data": data}))
+    return make_record("evaluate", config.as_dict(), **plain)
+
+
+def key_fingerprint(store: EventStore) -> str:
+    """SHA-256 over the record and the key, weight and split columns: cheap, blind to changed pixels."""
+    digest = hashlib.sha256(json.dumps([store.record, store.layout.to_json(), store.sources]).encode())
+    for name in ("run", "subrun", "event", "source", "weight", "split"):
+        digest.update(np.ascontiguousarray(store.column(name)).tobytes())
+    return digest.hexdigest()
+
+
+def _rows(store: EventStore, config: EvaluationConfig) -> npt.NDArray[np.int64]:
+    rows = store.rows_of(config.split)
+    if not len(rows):
+        raise DataError(
+            f"no events in the split '{config.split}' of {len(store)} events",
+            where=store.path,
+            next_step="Choose another split, or 'all' for a file without splits",
+        )
+    return rows
+
+
+def _check_views(store: EventStore, model: Model, config: EvaluationConfig) -> None:
+    """Find out about missing views before the first event is read."""
+    spec = store.layout.map_spec
+    if spec is None:
+        raise DataError("these events have no pixel maps", where=store.path, expected=", ".join(model.input.views))
+    empty = np.empty(0)
+    maps = PixelMaps(spec, np.zeros(1, np.int64), *(empty,) * 3, np.empty((0, spec.n_views, 2)))  # type: ignore[arg-type]
+    chosen_views(maps, model.input.views, config.predict.views)
+
+
+def _prepared(out: Path, record: dict[str, Any]) -> bool:
+    """Make ``out`` with its record; True if it was there already with the same one."""
+    place = out / "record.json"
+    if place.is_file():
+        stored = read_json(place)
+        same = isinstance(stored, dict) and all(
+            stored.get(k) == record[k] for k in ("stage", "config", "model", "data")
+        )
+        if not same:
+            raise OutputError(
+                "this folder holds another evaluation", where=out, next_step="Choose another folder or remove it first"
+            )
+        return True
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(
+            "this place is not empty and holds no evaluation", where=out, next_step="Choose another folder"
+        )
+    write_json(place, record)
+    return False
+
+
+def _predicted(
+    model: Model,
+    store: EventStore,
+    rows: npt.NDArray[np.int64],
+    config: EvaluationConfig,
+    out: Path,
+    progress: Progress | None,
+) -> tuple[Predictions, Stopwatch]:
+    """Predictions of all rows, from finished parts where there are any."""
+    stopwatch, parts = Stopwatch(), []
+    size = max(1, _EVENTS_PER_PART // config.predict.batch_size) * config.predict.batch_size
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        place = out / _PARTS / f"{start:09d}.parquet"
+        part = _finished_part(place, len(chunk), stopwatch)
+        if part is None:
+            mine = Stopwatch()
+            part = predict_batches(model, _batches(store, chunk, config), config.predict, stopwatch=mine)
+            part.write(place)
+            write_json(place.with_suffix(".json"), {"events": mine.events, "seconds": mine.seconds})
+            stopwatch.events += mine.events
+            stopwatch.seconds += mine.seconds
+        parts.append(part)
+        if progress is not None:
+            progress(min(start + size, len(rows)), len(rows))
+    return Predictions.concatenate(parts), stopwatch
+
+
+def _batches(store: EventStore, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> Iterator[Any]:
+    for start in range(0, len(rows), config.predict.batch_size):
+        yield store.read(rows[start : start + config.predict.batch_size])
+
+
+def _finished_part(place: Path, n: int, stopwatch: Stopwatch) -> Predictions | None:
+    """A part of an earlier, interrupted call, with its times; None if it is missing or unusable."""
+    try:
+        part, times = Predictions.read(place), read_json(place.with_suffix(".json"))
+    except InputFileError:
+        return None
+    if len(part) != n:
+        return None
+    stopwatch.events += times["events"]
+    stopwatch.seconds += times["seconds"]
+    return part
+
+
+def _gallery(
+    predictions: Predictions, store: EventStore, rows: npt.NDArray[np.int64], model: Model, config: EvaluationConfig
+) -> Gallery:
+    chosen = choose(predictions)
+    batch = store.read(rows[[c.row for c in chosen]])
+    if batch.pixelmap is None:
+        raise DataError("these events have no pixel maps", where=store.path)
+    maps = batch.pixelmap.select_views(config.predict.views or model.input.views)
+    maps = maps.coarsen(config.predict.coarsen, config.predict.coarsen_how)
+    at = vertices(batch)
+    events = [describe(predictions, choice, at[i]) for i, choice in enumerate(chosen)]
+    return Gallery(maps, events, predictions.classes)

@@ -1,0 +1,170 @@
+"""Batches of events through a model into the table of predictions, with the time that it takes."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nuadapt.errors import ConfigError, DataError
+from nuadapt.evaluation.predictions import Predictions
+from nuadapt.evaluation.protocol import Model, Progress
+from nuadapt.events.batch import EventBatch
+from nuadapt.events.pixelmap import PixelMaps
+from nuadapt.events.truth import FLAVOUR_CLASSES
+
+#: What the two resource numbers of metrics.json mean; written beside them.
+TIME_MEANS = (
+    "wall time of drawing the image from sparse pixels and of the model, per event; reading and warm-up left out"
+)
+MEMORY_MEANS = "largest resident memory of the whole process since its start (ru_maxrss), with all libraries loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictConfig:
+    """How events are put before a model.
+
+    ``coarsen``: join so many pixels along each side beyond what the model's own input does (the robustness test
+    of arXiv:2509.08461 uses 2). ``coarsen_how``: ``sum`` or ``mean``; None: what fits the unit of the pixels.
+    ``views``: which views of the data stand for the model's views, in its order; None: those of the same name.
+    """
+
+    coarsen: int = 1
+    coarsen_how: str | None = None
+    batch_size: int = 64
+    views: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.coarsen < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"coarsen={self.coarsen} with batch_size={self.batch_size} is impossible", expected=">= 1"
+            )
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Measured batches: ``events`` and ``seconds`` of each, in order."""
+
+    events: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def ms_per_event(self) -> float:
+        """Mean over all measured events; NaN before the first."""
+        return 1e3 * sum(self.seconds) / sum(self.events) if sum(self.events) else float("nan")
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, MB (1e6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # getrusage(2): kilobytes of 1024 bytes on Linux, bytes on macOS.
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def predict_batches(
+    model: Model,
+    batches: Iterable[EventBatch],
+    config: PredictConfig | None = None,
+    *,
+    total: int = 0,
+    stopwatch: Stopwatch | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """One row per event of ``batches``, in order.
+
+    ``total`` is the number of events, for ``progress`` only. ``stopwatch`` collects the time per batch.
+
+    Raises:
+        DataError: no events; no pixel maps, or not the views that the model reads; a model of another task.
+    """
+    parts = list(iter_predictions(model, batches, config, total=total, stopwatch=stopwatch, progress=progress))
+    return Predictions.concatenate(parts)
+
+
+def iter_predictions(
+    model: Model,
+    batches: Iterable[EventBatch],
+    config: PredictConfig | None = None,
+    *,
+    total: int = 0,
+    stopwatch: Stopwatch | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Predictions]:
+    """As :func:`predict_batches`, giving the rows of each model batch as soon as they are known."""
+    config = config or PredictConfig()
+    check_task(model)
+    done, warm = 0, False
+    for batch in batches:
+        for start in range(0, len(batch), config.batch_size):
+            piece = batch.select(np.arange(start, min(start + config.batch_size, len(batch))))
+            maps = maps_for(model, piece, config)
+            if not warm:
+                _posterior(model, maps.select(np.arange(1)), config)  # first calls allocate and compile
+                warm = True
+            began = time.perf_counter()
+            probability = _posterior(model, maps, config)
+            if stopwatch is not None:
+                stopwatch.seconds.append(time.perf_counter() - began)
+                stopwatch.events.append(len(piece))
+            yield Predictions.of_batch(piece, probability, model.classes, model.id)
+            done += len(piece)
+            if progress is not None:
+                progress(done, max(total, done))
+
+
+def _posterior(model: Model, maps: PixelMaps, config: PredictConfig) -> npt.NDArray[np.float64]:
+    """Class probabilities, shape (N, C)."""
+    if config.coarsen_how is not None:
+        return model.posterior(model.input.images(maps.coarsen(config.coarsen, config.coarsen_how)))
+    return model.posterior(model.input.images(maps, extra_coarsen=config.coarsen))
+
+
+def check_task(model: Model) -> None:
+    """A model whose classes this package knows.
+
+    Raises:
+        DataError: none of its classes is one of the ``flavour`` task.
+    """
+    if not set(model.classes) <= set(FLAVOUR_CLASSES):
+        raise DataError(
+            f"the model {model.id} tells apart {', '.join(model.classes)}",
+            expected=f"classes among {', '.join(FLAVOUR_CLASSES)}",
+        )
+
+
+def maps_for(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMaps:
+    """The pixel maps of ``batch`` with the model's views, in its order.
+
+    Raises:
+        DataError: no pixel maps, or a view is missing.
+    """
+    if batch.pixelmap is None:
+        raise DataError("these events have no pixel maps", expected=f"the views {', '.join(model.input.views)}")
+    return chosen_views(batch.pixelmap, model.input.views, config.views)
+
+
+def chosen_views(maps: PixelMaps, wanted: Sequence[str], standing_in: Sequence[str] | None) -> PixelMaps:
+    """``maps`` with the views ``wanted``; the views ``standing_in`` of the data take their names if given.
+
+    Raises:
+        DataError: a view is missing, or another number of views stands in.
+    """
+    taken = tuple(standing_in or wanted)
+    if len(taken) != len(wanted):
+        raise DataError(f"{len(taken)} views {taken} cannot stand for {len(wanted)}", expected=", ".join(wanted))
+    missing = [v for v in taken if v not in maps.spec.views]
+    if missing:
+        raise DataError(
+            f"the model reads the views {', '.join(wanted)}, and the data has no view '{missing[0]}'",
+            expected=f"one of its views: {', '.join(maps.spec.views)}",
+            next_step="Name the views of the data that stand for the model's views",
+        )
+    picked: Any = maps.select_views(taken)
+    renamed: PixelMaps = replace(picked, spec=replace(picked.spec, views=tuple(wanted)))
+    return renamed

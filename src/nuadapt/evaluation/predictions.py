@@ -1,0 +1,265 @@
+"""The table of predictions: one row per event, in input order. Every metric, figure and page starts here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nuadapt.errors import DataError, InputFileError, OutputError, nearest, require
+from nuadapt.events.batch import EventBatch
+from nuadapt.events.truth import FLAVOUR_CLASSES, NO_LABEL, Current, InteractionMode
+
+Array = npt.NDArray[Any]
+#: Rows of class probabilities must add up to 1 within this.
+SUM_TOLERANCE = 1e-6
+_PREFIX = "p_"
+_INTEGERS = ("run", "subrun", "event")
+_PLAIN = ("source", *_INTEGERS, "weight")
+_AFTER = ("label", "truth", "nu_energy", "mode", "current", "representation", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Predictions of one model for N events and C classes.
+
+    ``source`` (N,) file or generator name, ``run``, ``subrun``, ``event`` (N,) int64, ``weight`` (N,) float64,
+    ``probability`` (N, C), ``label`` and ``truth`` (N,) indices into ``classes`` (``truth`` is NO_LABEL where
+    the event belongs to none, or nothing is known), ``nu_energy`` (N,) GeV, NaN where unknown, ``mode`` and
+    ``current`` (N,) codes of InteractionMode and Current.
+    """
+
+    classes: tuple[str, ...]
+    representation: str
+    model: str
+    source: Array
+    run: Array
+    subrun: Array
+    event: Array
+    weight: npt.NDArray[np.float64]
+    probability: npt.NDArray[np.float64]
+    label: npt.NDArray[np.int64]
+    truth: npt.NDArray[np.int64]
+    nu_energy: npt.NDArray[np.float64]
+    mode: npt.NDArray[np.int64]
+    current: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.event)
+
+    @property
+    def has_label(self) -> npt.NDArray[np.bool_]:
+        """True where the true class is known, shape (N,)."""
+        return np.asarray(self.truth != NO_LABEL)
+
+    def problems(self) -> list[str]:
+        """What is wrong with the numbers, one sentence each; empty for a sound table."""
+        found = []
+        if not np.isfinite(self.probability).all():
+            found.append(f"{int((~np.isfinite(self.probability)).any(axis=1).sum())} rows have no finite probability")
+        elif len(self):
+            if self.probability.min() < 0 or self.probability.max() > 1 + SUM_TOLERANCE:
+                found.append("a class probability is outside 0..1")
+            off = np.abs(self.probability.sum(axis=1) - 1)
+            if off.max() > SUM_TOLERANCE:
+                row = int(np.argmax(off))
+                total = self.probability[row].sum()
+                found.append(f"the class probabilities of row {row} add up to {total:.6g}, not to 1")
+        if not np.isfinite(self.weight).all():
+            found.append("an event weight is not finite")
+        if np.isinf(self.nu_energy).any() or (self.nu_energy < 0).any():
+            found.append("a neutrino energy is negative or infinite")
+        return found
+
+    def select(self, index: Array) -> Predictions:
+        """The rows ``index`` (integers or a boolean mask), in that order."""
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _CONSTANTS}
+        return replace(self, **{name: column[index] for name, column in arrays.items()})
+
+    @classmethod
+    def of_batch(cls, batch: EventBatch, probability: Array, classes: Sequence[str], model: str) -> Predictions:
+        """Rows for the events of ``batch`` with their ``probability`` (N, C); the label is the largest one.
+
+        Raises:
+            DataError: the probabilities have another shape, are not finite or do not add up to 1.
+        """
+        n, probability = len(batch), np.asarray(probability, dtype=np.float64)
+        if probability.shape != (n, len(classes)):
+            raise DataError(f"the model gave probabilities of shape {probability.shape}", expected=f"({n}, classes)")
+        known = batch.has_truth
+        zeros = np.zeros(n, dtype=np.int64)
+        made = cls(
+            classes=tuple(classes),
+            representation="pixelmap",
+            model=model,
+            source=np.array(batch.sources or ("",), dtype=object)[batch["source"]],
+            run=batch["run"].astype(np.int64),
+            subrun=batch["subrun"].astype(np.int64),
+            event=batch["event"].astype(np.int64),
+            weight=batch["weight"].astype(np.float64),
+            probability=probability,
+            label=probability.argmax(axis=1) if n else zeros,
+            truth=truth_of(batch, classes),
+            nu_energy=batch["nu_energy"].astype(np.float64) if known else np.full(n, np.nan),
+            mode=batch["mode"].astype(np.int64) if known else zeros,
+            current=batch["current"].astype(np.int64) if known else zeros,
+        )
+        if problems := made.problems():
+            raise DataError(f"the predictions of {model} cannot be used: {problems[0]}")
+        return made
+
+    @staticmethod
+    def concatenate(parts: Sequence[Predictions]) -> Predictions:
+        """All rows of ``parts`` in order.
+
+        Raises:
+            DataError: no parts, or parts of different models or classes.
+        """
+        if not parts:
+            raise DataError("no events: there is nothing to predict")
+        if any(
+            tuple(getattr(p, n) for n in _CONSTANTS) != tuple(getattr(parts[0], n) for n in _CONSTANTS) for p in parts
+        ):
+            raise DataError("predictions of different models or classes cannot be joined")
+        names = [f.name for f in fields(parts[0]) if f.name not in _CONSTANTS]
+        joined: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+        return replace(parts[0], **joined)
+
+    def columns(self) -> dict[str, Any]:
+        """The table as it is written: plain columns in order, names for codes, None where unknown."""
+        names = np.array([*self.classes, None], dtype=object)  # NO_LABEL is -1: the None
+        table: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        table |= {_PREFIX + c: self.probability[:, i] for i, c in enumerate(self.classes)}
+        table["label"], table["truth"] = names[self.label], names[self.truth]
+        table["nu_energy"] = [None if np.isnan(e) else float(e) for e in self.nu_energy]
+        table["mode"] = [InteractionMode(m).name for m in self.mode]
+        table["current"] = [Current(c).name for c in self.current]
+        table["representation"], table["model"] = [self.representation] * len(self), [self.model] * len(self)
+        return table
+
+    def write(self, path: Path) -> None:
+        """Write as ``.parquet`` or ``.csv``, by the name's ending; a previous file is replaced at once or not at all.
+
+        Raises:
+            OutputError: unknown ending, or the place is not writable.
+        """
+        if path.suffix not in (".parquet", ".csv"):
+            raise OutputError(f"no table format for '{path.suffix}'", where=path, expected="a name in .parquet or .csv")
+        beside = path.with_name(f".{path.stem}.writing{path.suffix}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_table(self._arrow(), beside)
+            beside.replace(path)
+        except OSError as error:
+            raise OutputError(f"cannot write here ({error})", where=path) from error
+
+    def _arrow(self) -> Any:
+        pa = require("pyarrow", "training")
+        table = self.columns()
+        kinds = dict.fromkeys(table, pa.string())
+        kinds |= dict.fromkeys(_INTEGERS, pa.int64())
+        kinds |= {name: pa.float64() for name in table if name.startswith(_PREFIX) or name in ("weight", "nu_energy")}
+        return pa.table({name: pa.array(column, type=kinds[name]) for name, column in table.items()})
+
+    @classmethod
+    def read(cls, path: Path) -> Predictions:
+        """Read a ``.parquet`` or ``.csv`` table and check it.
+
+        Raises:
+            InputFileError: not such a table; columns missing; probabilities not finite or not adding up to 1.
+        """
+        table = _read_table(path)
+        names = list(table.column_names)
+        classes = tuple(n.removeprefix(_PREFIX) for n in names if n.startswith(_PREFIX))
+        missing = [n for n in (*_PLAIN, *_AFTER) if n not in names]
+        if missing or not classes:
+            lost = missing[0] if missing else "p_<class>"
+            raise InputFileError(f"the table has no column '{lost}'", where=path, expected=nearest(lost, names))
+        columns = {n: table.column(n).to_pylist() for n in (*_PLAIN, *_AFTER)}
+        try:
+            made = cls(
+                classes=classes,
+                representation=_constant(columns["representation"], "representation"),
+                model=_constant(columns["model"], "model"),
+                source=np.array([s or "" for s in columns["source"]], dtype=object),
+                run=np.array(columns["run"], dtype=np.int64),
+                subrun=np.array(columns["subrun"], dtype=np.int64),
+                event=np.array(columns["event"], dtype=np.int64),
+                weight=_floats(columns["weight"]),
+                probability=_stacked([_floats(table.column(_PREFIX + c).to_pylist()) for c in classes]),
+                label=_codes(columns["label"], {c: i for i, c in enumerate(classes)}, "label"),
+                truth=_codes(columns["truth"], {c: i for i, c in enumerate(classes)} | {None: NO_LABEL}, "truth"),
+                nu_energy=_floats(columns["nu_energy"]),
+                mode=_codes(columns["mode"], {m.name: int(m) for m in InteractionMode}, "mode"),
+                current=_codes(columns["current"], {c.name: int(c) for c in Current}, "current"),
+            )
+        except (ValueError, TypeError) as error:
+            raise InputFileError(f"this is not a table of predictions ({error})", where=path) from error
+        if problems := made.problems():
+            raise InputFileError(problems[0], where=path, next_step="Make the predictions again")
+        return made
+
+
+_CONSTANTS = ("classes", "representation", "model")
+
+
+def truth_of(batch: EventBatch, classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """True class of each event as an index into ``classes``, shape (N,); NO_LABEL where there is none."""
+    index = [classes.index(c) if c in classes else NO_LABEL for c in FLAVOUR_CLASSES]
+    return np.array([*index, NO_LABEL], dtype=np.int64)[batch.label]  # label -1 takes the last entry
+
+
+def _constant(values: Sequence[Any], name: str) -> str:
+    distinct = set(values)
+    if len(distinct) > 1:
+        raise ValueError(f"the column '{name}' has several values: {sorted(map(str, distinct))}")
+    return str(next(iter(distinct))) if distinct else ""
+
+
+def _floats(values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _stacked(columns: Sequence[Array]) -> npt.NDArray[np.float64]:
+    return np.stack(columns, axis=1)
+
+
+def _codes(values: Sequence[Any], table: dict[Any, int], name: str) -> npt.NDArray[np.int64]:
+    unknown = next((v for v in values if v not in table), 0)
+    if unknown != 0:
+        legal = nearest(str(unknown), [k for k in table if k])
+        raise ValueError(f"the column '{name}' has the value {unknown!r}; {legal}")
+    return np.array([table[v] for v in values], dtype=np.int64)
+
+
+def _write_table(table: Any, path: Path) -> None:
+    if path.suffix == ".csv":
+        require("pyarrow.csv", "training").write_csv(table, path)
+    else:
+        require("pyarrow.parquet", "training").write_table(table, path, compression="zstd")
+
+
+def _read_table(path: Path) -> Any:
+    pa = require("pyarrow", "training")
+    if not path.is_file():
+        raise InputFileError(
+            "no such file", where=path, next_step="Give a table made by 'nuadapt predict' or 'evaluate'"
+        )
+    try:
+        if path.suffix == ".csv":
+            csv = require("pyarrow.csv", "training")
+            options = csv.ConvertOptions(null_values=[""], strings_can_be_null=True, column_types=_csv_types(pa))
+            return csv.read_csv(path, convert_options=options)
+        return require("pyarrow.parquet", "training").read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputFileError(f"this is not a table of predictions ({error})", where=path) from error
+
+
+def _csv_types(pa: Any) -> dict[str, Any]:
+    # Stated, because a column of empty cells has no type of its own.
+    kinds = dict.fromkeys((*_PLAIN, *_AFTER), pa.string())
+    return kinds | dict.fromkeys(_INTEGERS, pa.int64()) | dict.fromkeys(("weight", "nu_energy"), pa.float64())

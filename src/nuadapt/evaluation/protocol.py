@@ -1,0 +1,51 @@
+"""What evaluation needs of a model: the border between models and evaluation, as types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nuadapt.events.pixelmap import PixelMaps
+
+#: Called with (done, total) during a long step.
+Progress = Callable[[int, int], None]
+
+
+class Input(Protocol):
+    """How a model wants its events: which views, at which resolution, in which grey levels."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the views, in the model's order."""
+
+    def images(self, maps: PixelMaps, extra_coarsen: int = 1) -> npt.NDArray[np.float32]:
+        """Images of shape (N, V, H, W), 0..1."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the record."""
+
+
+class Model(Protocol):
+    """A model that is ready to answer."""
+
+    @property
+    def id(self) -> str:
+        """Name that goes into the ``model`` column."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; the index is the label."""
+
+    @property
+    def input(self) -> Input:
+        """What the model reads."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """How the model was made."""
+
+    def posterior(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Class probabilities, shape (B, C), for images of shape (B, V, H, W)."""
