@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nuadapt.errors import DataError, nearest
 from nuadapt.events.pixelmap import PixelMaps
 from nuadapt.events.schema import FIELDS, KEY_NAMES, PARTICLE_FIELDS, TRUTH_NAMES
-from nuadapt.events.truth import flavour_label
+from nuadapt.events.truth import NO_LABEL, flavour_label
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +27,8 @@ class Particles:
     def __post_init__(self) -> None:
         if set(self.columns) != set(PARTICLE_FIELDS):
             raise DataError(f"particle columns are {sorted(self.columns)}", expected=str(list(PARTICLE_FIELDS)))
-        if any(len(c) != self.offsets[-1] for c in self.columns.values()):
+        ordered = self.offsets[0] == 0 and not np.any(np.diff(self.offsets) < 0)
+        if not ordered or any(len(c) != self.offsets[-1] for c in self.columns.values()):
             raise DataError("particle columns do not fit their offsets")
 
     def __len__(self) -> int:
@@ -64,6 +65,22 @@ class Particles:
         return Particles(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), columns)
 
 
+def _stored(name: str, given: Any) -> Array:
+    """A column in the type of the schema; an integer that would wrap around or lose its fraction is an error."""
+    values, dtype = np.asarray(given), np.dtype(FIELDS[name].dtype)
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"column '{name}' holds {values.dtype}", expected="numbers")
+    if dtype.kind in "iu" and values.dtype != dtype:
+        limits = np.iinfo(dtype)
+        fits = (values >= limits.min) & (values <= limits.max)
+        if values.dtype.kind == "f":
+            fits &= values == np.trunc(values)
+        if not fits.all():
+            first = values[~fits].flat[0]
+            raise DataError(f"column '{name}' cannot hold {first}", expected=f"integers {limits.min} to {limits.max}")
+    return values.astype(dtype, copy=False)
+
+
 @dataclass(frozen=True, slots=True)
 class EventBatch:
     """Columns over N events, with optional particles and pixel maps.
@@ -91,7 +108,8 @@ class EventBatch:
         """Check and complete columns: types of the schema, sentinels for truth that the source does not know.
 
         Raises:
-            DataError: unknown or missing columns, different lengths, non-finite weights.
+            DataError: unknown or missing columns, values that the stored type cannot hold, different lengths,
+                non-finite weights.
         """
         unknown = [name for name in given if name not in FIELDS]
         if unknown:
@@ -100,7 +118,7 @@ class EventBatch:
         if missing:
             raise DataError(f"events without the key columns {missing}")
         n = len(np.asarray(given["event"]))
-        columns = {name: np.asarray(given[name], dtype=FIELDS[name].dtype) for name in FIELDS if name in given}
+        columns = {name: _stored(name, given[name]) for name in FIELDS if name in given}
         columns.setdefault("weight", np.ones(n, dtype="f4"))
         columns.setdefault("split", FIELDS["split"].missing(n))
         if has_truth:
@@ -151,7 +169,7 @@ class EventBatch:
     def label(self) -> npt.NDArray[np.int8]:
         """Label of the flavour task, shape (N,); NO_LABEL everywhere without truth."""
         if not self.has_truth:
-            return np.full(len(self), -1, dtype=np.int8)
+            return np.full(len(self), NO_LABEL, dtype=np.int8)
         return flavour_label(self["nu_pdg"], self["current"])
 
     def select(self, index: Array) -> EventBatch:

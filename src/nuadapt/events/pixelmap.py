@@ -48,6 +48,8 @@ class MapSpec:
             )
         if len(self.axes) != len(self.views):
             raise ConfigError(f"{len(self.axes)} axis pairs for {len(self.views)} views")
+        if not self.views or not all(0 < p < math.inf for p in self.pitch):  # written so that NaN is refused, too
+            raise ConfigError(f"{len(self.views)} views with pixels of {self.pitch} are impossible")
         if min(self.shape) < 1 or max(self.shape) > 65535:
             raise ConfigError(f"map shape {self.shape} is impossible", expected="1 to 65535 pixels a side")
 

@@ -45,7 +45,7 @@ def assign_splits(
     Raises:
         ConfigError: the fractions are negative or do not add up to 1.
     """
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+    if not (min(fractions) >= 0 and abs(sum(fractions) - 1) <= 1e-9):  # written so that NaN is refused, too
         raise ConfigError(f"split fractions {fractions} are impossible", expected="three shares that add up to 1")
     split = np.zeros(len(hashes), dtype=np.uint8)
     edges = np.cumsum(fractions)[:2]

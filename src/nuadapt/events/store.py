@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,49 +22,18 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.errors import DataError, InputFileError, OutputError, refuse_existing
+from nuadapt.errors import ConfigError, DataError, OutputError, nearest, refuse_existing
 from nuadapt.events.batch import EventBatch, Particles
-from nuadapt.events.pixelmap import MapSpec, PixelMaps
-from nuadapt.events.schema import FIELDS, KEY_NAMES, PARTICLE_FIELDS, SCHEMA_VERSION, TRUTH_NAMES
+from nuadapt.events.format import FORMAT_NAME, PIXEL_COLUMNS, Content, Layout, damage_explained, open_checked
+from nuadapt.events.pixelmap import PixelMaps
+from nuadapt.events.schema import FIELDS, KEY_NAMES, PARTICLE_FIELDS, SCHEMA_VERSION
+from nuadapt.events.splits import SPLITS
+
+__all__ = ["EventStore", "EventWriter", "Layout"]
 
 Array = npt.NDArray[Any]
-FORMAT_NAME = "nuadapt-events"
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _CHUNK = 16384  # elements; about six events' pixels, small enough for random access
-_PIXEL_COLUMNS = {"row": "u2", "col": "u2", "value": "f4"}
 _SOURCE_DTYPE = "S512"
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What the events of one file have: truth, particles, pixel maps of one spec. Stored as JSON."""
-
-    has_truth: bool
-    has_particles: bool
-    map_spec: MapSpec | None
-
-    @classmethod
-    def of(cls, batch: EventBatch) -> Layout:
-        """The layout of a batch."""
-        spec = batch.pixelmap.spec if batch.pixelmap is not None else None
-        return cls(batch.has_truth, batch.particles is not None, spec)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the per-event columns in storage order."""
-        return tuple(name for name in FIELDS if self.has_truth or name not in TRUTH_NAMES)
-
-    def to_json(self) -> str:
-        """As stored in the file."""
-        spec = self.map_spec.as_dict() if self.map_spec else None
-        return json.dumps({"has_truth": self.has_truth, "has_particles": self.has_particles, "map_spec": spec})
-
-    @classmethod
-    def from_json(cls, text: str) -> Layout:
-        """Inverse of :meth:`to_json`."""
-        given = json.loads(text)
-        spec = MapSpec.from_dict(given["map_spec"]) if given["map_spec"] else None
-        return cls(bool(given["has_truth"]), bool(given["has_particles"]), spec)
 
 
 class EventWriter:
@@ -144,7 +112,7 @@ class EventWriter:
         if self.layout.map_spec:
             self._dataset("pixelmap/offsets", "i8", compress=False)
             self._dataset("pixelmap/origin", "f4", (self.layout.map_spec.n_views, 2))
-            for name, dtype in _PIXEL_COLUMNS.items():
+            for name, dtype in PIXEL_COLUMNS.items():
                 self._dataset(f"pixelmap/{name}", dtype)
         for group in ("particles", "pixelmap"):
             if group in self._file:
@@ -180,7 +148,7 @@ class EventWriter:
             maps, n_views = batch.pixelmap, batch.pixelmap.spec.n_views
             self._extend("pixelmap/offsets", maps.offsets[1:] + pixels, events * n_views + 1)
             self._extend("pixelmap/origin", maps.origin, events)
-            for name in _PIXEL_COLUMNS:
+            for name in PIXEL_COLUMNS:
                 self._extend(f"pixelmap/{name}", getattr(maps, name), pixels)
             pixels += len(maps.value)
         self._file.flush()
@@ -204,9 +172,15 @@ class EventWriter:
         self._file.flush()
 
     def finish(self, split: Array | None = None) -> None:
-        """Write the split column if given, and mark the file as complete."""
-        if split is not None and len(split):
-            self._file["columns/split"][...] = split
+        """Write the split column if given, shape (N,), and mark the file as complete.
+
+        Raises:
+            DataError: the split column has another length than the file.
+        """
+        if split is not None:
+            if np.shape(split) != (self.n_events,):
+                raise DataError(f"{len(split)} split numbers for {self.n_events} events", where=self.path)
+            self._extend("columns/split", np.asarray(split, dtype=FIELDS["split"].dtype), 0)
             self._file.flush()
         self._commit(*(int(c) for c in self._counts[:4]), 1)
 
@@ -222,21 +196,25 @@ class EventWriter:
 
 
 class EventStore:
-    """Read events. Opens the file on first use in each process, so it may be handed to loader workers."""
+    """Read events. Opens the file on first use in each process, so it may be handed to loader workers.
+
+    What counts is what was committed when the file was opened: a store that is still being written does not
+    grow under its reader. Open it again to see more.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._file: Any = None
+        self._content: Content | None = None
         self._process = -1
         self._open()
 
-    def _open(self) -> Any:
-        if self._file is None or self._process != os.getpid():
-            self._file, self._process = _open_checked(self.path), os.getpid()
-        return self._file
+    def _open(self) -> Content:
+        if self._content is None or self._process != os.getpid():
+            self._content, self._process = open_checked(self.path), os.getpid()
+        return self._content
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_file": None, "_process": -1}
+        return {"path": self.path, "_content": None, "_process": -1}
 
     def __enter__(self) -> EventStore:
         return self
@@ -246,37 +224,32 @@ class EventStore:
 
     def close(self) -> None:
         """Close the file; it opens again on the next read."""
-        if self._file is not None and self._process == os.getpid():
-            self._file.close()
-        self._file = None
-
-    def _committed(self) -> list[int]:
-        return [int(c) for c in self._open()["commit"][...]]
+        if self._content is not None and self._process == os.getpid():
+            self._content.file.close()
+        self._content = None
 
     def __len__(self) -> int:
-        return self._committed()[0]
+        return self._open().events
 
     @property
     def complete(self) -> bool:
-        """False if the writer has not finished (yet)."""
-        return self._committed()[4] == 1
+        """False if the writer had not finished when the file was opened."""
+        return self._open().complete
 
     @property
     def layout(self) -> Layout:
         """What the events of this file have."""
-        return Layout.from_json(self._open().attrs["layout"])
+        return self._open().layout
 
     @property
     def record(self) -> dict[str, Any]:
         """How the file was made: the configuration that the writer stored."""
-        record: dict[str, Any] = json.loads(self._open().attrs["record"])
-        return record
+        return dict(self._open().record)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Names that the ``source`` column points to."""
-        names = self._open()["sources"][: self._committed()[1]]
-        return tuple(name.decode() for name in names)
+        return self._open().sources
 
     def column(self, name: str) -> Array:
         """One column of all events, shape (N,).
@@ -285,50 +258,72 @@ class EventStore:
             DataError: the file does not have it.
         """
         if name not in self.layout.columns:
-            raise DataError(f"no column '{name}' in this file", where=self.path, expected=str(self.layout.columns))
-        values: Array = self._open()[f"columns/{name}"][: len(self)]
+            raise DataError(
+                f"no column '{name}' in this file", where=self.path, expected=nearest(name, self.layout.columns)
+            )
+        with damage_explained(self.path):
+            values: Array = self._open().file[f"columns/{name}"][: len(self)]
         return values
 
     def rows_of(self, split: str) -> npt.NDArray[np.int64]:
-        """Row numbers of the events in ``train``, ``val``, ``test`` or ``all``."""
-        from nuadapt.events.splits import SPLITS
+        """Row numbers of the events in ``train``, ``val``, ``test`` or ``all``.
 
+        Raises:
+            ConfigError: another name.
+        """
         if split == "all":
             return np.arange(len(self))
+        if split not in SPLITS:
+            raise ConfigError(f"unknown split '{split}'", expected=nearest(split, (*SPLITS, "all")))
         return np.flatnonzero(self.column("split") == SPLITS.index(split))
 
     def read(self, rows: slice | Array) -> EventBatch:
-        """Events of a slice or of integer ``rows`` (any order)."""
+        """Events of a slice or of integer ``rows`` (any order, repeats allowed).
+
+        Raises:
+            DataError: a row that the file does not have.
+        """
         if isinstance(rows, slice):
-            start, stop, _ = rows.indices(len(self))
-            return self._read_range(start, max(start, stop))
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return self._read_range(start, max(start, stop))
+            rows = np.arange(start, stop, step)
         rows = np.asarray(rows, dtype=np.int64)
         if not len(rows):
             return self._read_range(0, 0)
-        order = np.argsort(rows, kind="stable")
-        runs = np.split(rows[order], np.flatnonzero(np.diff(rows[order]) != 1) + 1)
+        self._check_rows(rows)
+        unique, where = np.unique(rows, return_inverse=True)
+        runs = np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1)
         batch = EventBatch.concatenate([self._read_range(int(run[0]), int(run[-1]) + 1) for run in runs])
-        return batch.select(np.argsort(order, kind="stable"))
+        return batch.select(where)
+
+    def _check_rows(self, rows: npt.NDArray[np.int64]) -> None:
+        outside = rows[(rows < 0) | (rows >= len(self))]
+        if len(outside):
+            raise DataError(f"no event in row {outside[0]}", where=self.path, expected=f"0 to {len(self) - 1}")
 
     def _read_range(self, start: int, stop: int) -> EventBatch:
-        file, layout = self._open(), self.layout
-        columns = {name: file[f"columns/{name}"][start:stop] for name in layout.columns}
-        particles = None
-        if layout.has_particles:
-            offsets = file["particles/offsets"][start : stop + 1]
-            at = slice(int(offsets[0]), int(offsets[-1]))
-            particles = Particles(offsets - offsets[0], {n: file[f"particles/{n}"][at] for n in PARTICLE_FIELDS})
-        maps = self._read_maps(start, stop) if layout.map_spec else None
-        return EventBatch(columns, self.sources, particles, maps)
+        file, layout, particles = self._open().file, self.layout, None
+        with damage_explained(self.path):
+            columns = {name: file[f"columns/{name}"][start:stop] for name in layout.columns}
+            if layout.has_particles:
+                offsets = file["particles/offsets"][start : stop + 1]
+                at = slice(int(offsets[0]), int(offsets[-1]))
+                particles = Particles(offsets - offsets[0], {n: file[f"particles/{n}"][at] for n in PARTICLE_FIELDS})
+            maps = self._read_maps(start, stop) if layout.map_spec else None
+            batch = EventBatch(columns, self.sources, particles, maps)
+            batch.check()
+        return batch
 
     def _read_maps(self, start: int, stop: int) -> PixelMaps:
-        file, spec = self._open(), self.layout.map_spec
+        file, spec = self._open().file, self.layout.map_spec
         if spec is None:
             raise DataError("this file has no pixel maps", where=self.path)
-        offsets = file["pixelmap/offsets"][start * spec.n_views : stop * spec.n_views + 1]
-        at = slice(int(offsets[0]), int(offsets[-1]))
-        row, col, value = (file[f"pixelmap/{name}"][at] for name in _PIXEL_COLUMNS)
-        return PixelMaps(spec, offsets - offsets[0], row, col, value, file["pixelmap/origin"][start:stop])
+        with damage_explained(self.path):
+            offsets = file["pixelmap/offsets"][start * spec.n_views : stop * spec.n_views + 1]
+            at = slice(int(offsets[0]), int(offsets[-1]))
+            row, col, value = (file[f"pixelmap/{name}"][at] for name in PIXEL_COLUMNS)
+            return PixelMaps(spec, offsets - offsets[0], row, col, value, file["pixelmap/origin"][start:stop])
 
     def maps(self, row: int) -> PixelMaps:
         """Pixel maps of one event.
@@ -336,8 +331,7 @@ class EventStore:
         Raises:
             DataError: the file has no pixel maps, or no such row.
         """
-        if not 0 <= row < len(self):
-            raise DataError(f"no event in row {row}", where=self.path, expected=f"0 to {len(self) - 1}")
+        self._check_rows(np.array([row]))
         return self._read_maps(row, row + 1)
 
     def batches(self, size: int) -> Iterator[EventBatch]:
@@ -351,12 +345,14 @@ class EventStore:
         for batch in self.batches(512):
             for column in batch.columns.values():
                 digest.update(np.ascontiguousarray(column).tobytes())
+            parts: list[Array] = []
             if batch.particles is not None:
-                for name in PARTICLE_FIELDS:
-                    digest.update(np.ascontiguousarray(batch.particles.columns[name]).tobytes())
+                parts += [np.diff(batch.particles.offsets), *(batch.particles.columns[n] for n in PARTICLE_FIELDS)]
             if batch.pixelmap is not None:
-                for part in (np.diff(batch.pixelmap.offsets), *(getattr(batch.pixelmap, n) for n in _PIXEL_COLUMNS)):
-                    digest.update(np.ascontiguousarray(part).tobytes())
+                maps = batch.pixelmap
+                parts += [np.diff(maps.offsets), maps.origin, *(getattr(maps, n) for n in PIXEL_COLUMNS)]
+            for part in parts:
+                digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
     def problems(self) -> list[str]:
@@ -373,54 +369,3 @@ class EventStore:
             if len(unique) < len(self):
                 found.append(f"{len(self) - len(unique)} events share their key with another event")
         return found
-
-
-def _open_checked(path: Path) -> Any:
-    """Open a store for reading, or say in one paragraph what is wrong with the file."""
-    step = "Give a file made by 'nuadapt simulate' or 'nuadapt ingest'"
-    if not path.is_file():
-        raise InputFileError("no such file" if not path.exists() else "this is not a file", where=path, next_step=step)
-    with path.open("rb") as raw:
-        magic = raw.read(8)
-    if not magic:
-        raise InputFileError("the file is empty", where=path, expected="an HDF5 event store", next_step=step)
-    if magic != HDF5_MAGIC:
-        raise InputFileError("this is not an HDF5 file", where=path, expected="an HDF5 event store", next_step=step)
-    try:
-        file = h5py.File(path, "r", libver="latest", swmr=True)
-    except OSError as error:
-        raise InputFileError(
-            f"HDF5 cannot open the file; it is truncated or damaged ({error})", where=path, next_step=step
-        ) from error
-    try:
-        _check_header(file, path, step)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _check_header(file: Any, path: Path, step: str) -> None:
-    if file.attrs.get("format") != FORMAT_NAME:
-        raise InputFileError(
-            "an HDF5 file, but not an event store", where=path, expected=f"format = {FORMAT_NAME}", next_step=step
-        )
-    version = file.attrs.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise InputFileError(
-            f"the file has schema version {version}",
-            where=path,
-            expected=f"version {SCHEMA_VERSION}",
-            next_step="Make the file again with this version of nuadapt, or use the version that wrote it",
-        )
-    try:
-        layout, committed = Layout.from_json(file.attrs["layout"]), file["commit"][...]
-        short = [n for n in layout.columns if len(file[f"columns/{n}"]) < committed[0]]
-        if layout.map_spec:
-            short += [n for n in _PIXEL_COLUMNS if len(file[f"pixelmap/{n}"]) < committed[3]]
-    except (KeyError, ValueError, TypeError, OSError, IndexError) as error:
-        raise InputFileError(f"the event store is damaged ({error})", where=path, next_step=step) from error
-    if short:
-        raise InputFileError(
-            f"the event store is damaged: column '{short[0]}' is too short", where=path, next_step=step
-        )

@@ -57,6 +57,8 @@ MODE_TABLES: dict[CodeScheme, dict[int, InteractionMode]] = {
     CodeScheme.MINERVA: {1: _M.QE, 2: _M.RES, 3: _M.DIS, 4: _M.COH, 7: _M.NU_E, 8: _M.MEC},
     CodeScheme.DUNE_CVN: {0: _M.QE, 1: _M.RES, 2: _M.DIS, 3: _M.OTHER},
 }
+#: Stored where a source gives no code of its own (and by dune-cvn for every NC event); simb calls it unknown, too.
+NO_CODE = -1
 #: NuHepMC E.C.1 blocks of hundreds: (first, last, mode). The CC half of a block is X00-X49.
 NUHEPMC_BLOCKS: tuple[tuple[int, int, InteractionMode], ...] = (
     (200, 299, _M.QE),
@@ -69,14 +71,14 @@ NUHEPMC_BLOCKS: tuple[tuple[int, int, InteractionMode], ...] = (
 
 
 def mode_from_code(code: int, scheme: CodeScheme) -> InteractionMode:
-    """nuadapt's mode for a generator's ``code``; codes outside the scheme become ``OTHER``.
+    """nuadapt's mode for a generator's ``code``; codes outside the scheme become ``OTHER``, NO_CODE ``UNKNOWN``.
 
     >>> mode_from_code(10, CodeScheme.GENIE).name, mode_from_code(8, CodeScheme.MINERVA).name
     ('MEC', 'MEC')
     >>> mode_from_code(1, CodeScheme.SIMB).name, mode_from_code(1, CodeScheme.GENIE).name
     ('RES', 'QE')
     """
-    if scheme == CodeScheme.NONE:
+    if scheme == CodeScheme.NONE or code == NO_CODE:
         return InteractionMode.UNKNOWN
     if scheme == CodeScheme.NUHEPMC:
         return next((m for low, high, m in NUHEPMC_BLOCKS if low <= code <= high), InteractionMode.OTHER)
