@@ -57,7 +57,7 @@ _KAONS: Final[npt.NDArray[np.int64]] = np.array([sp.KAON_SHORT, sp.KAON_LONG])
 def _kinetic(h: Record) -> float:
     p2 = h.px * h.px + h.py * h.py + h.pz * h.pz
     mass = _MASS[h.species]
-    return math.sqrt(p2 + mass * mass) - mass
+    return float(math.sqrt(p2 + mass * mass) - mass)
 
 
 @numba.njit(cache=True)
@@ -66,7 +66,7 @@ def _to_surface(h: Record) -> float:
     p = max(math.sqrt(h.px * h.px + h.py * h.py + h.pz * h.pz), 1e-12)
     along = (h.x * h.px + h.y * h.py + h.z * h.pz) / p
     r2 = h.x * h.x + h.y * h.y + h.z * h.z
-    return -along + math.sqrt(max(along * along + _R * _R - r2, 0.0))
+    return float(-along + math.sqrt(max(along * along + _R * _R - r2, 0.0)))
 
 
 @numba.njit(cache=True)
@@ -134,7 +134,7 @@ def absorb(state: State, h: Record, target: Target, rng: Generator) -> bool:
     total_p = (h.px + q[0] + target[1], h.py + q[1] + target[2], h.pz + q[2] + target[3])
     e += energy_of(target[0], (target[1], target[2], target[3]))
     mass, axis, gamma = centre(e, total_p)
-    first = state.count[INSIDE]
+    first = state.counts[INSIDE]
     spread(state, one, h, 0.0, rng)
     spread(state, two, h, 0.0, rng)
     if not rescale(state, first, mass):
@@ -219,7 +219,7 @@ def produce(state: State, h: Record, target: Target, rng: Generator) -> bool:
     Longitudinal-phase-space model: limited transverse momenta, then one common factor to meet the energy.
     Antinucleons annihilate with the target into pions alone.
     """
-    kind, first = int(h.species), state.count[INSIDE]
+    kind, first = int(h.species), state.counts[INSIDE]
     annihilates = is_antinucleon(kind)
     pa, pb = (h.px, h.py, h.pz), (target[1], target[2], target[3])
     energy = energy_of(kind, pa) + energy_of(target[0], pb)
@@ -255,7 +255,7 @@ def _leading(kind: int, charge: int, rng: Generator) -> tuple[int, int]:
 @numba.njit(cache=True)
 def collide(state: State, h: Record, rng: Generator) -> bool:
     """One collision inside the nucleus; False if it cannot happen (threshold, Pauli)."""
-    first = state.count[INSIDE]
+    first = state.counts[INSIDE]
     kind, target = int(h.species), _target(h, rng)
     if is_nucleon(kind):
         done = _nucleon_channel(state, h, target, rng)
@@ -269,13 +269,13 @@ def collide(state: State, h: Record, rng: Generator) -> bool:
         done = _kaon_channel(state, h, target, rng)
     if done and not _blocked(state, first):
         return True
-    state.count[INSIDE] = first
+    state.counts[INSIDE] = first
     return False
 
 
 @numba.njit(cache=True)
 def _blocked(state: State, first: int) -> bool:
-    for k in range(first, state.count[INSIDE]):
+    for k in range(first, state.counts[INSIDE]):
         h = state.inside[k]
         if is_nucleon(int(h.species)) and h.px * h.px + h.py * h.py + h.pz * h.pz < _PF * _PF:
             return True
@@ -286,9 +286,9 @@ def _blocked(state: State, first: int) -> bool:
 def run_cascade(state: State, flying: Record, rng: Generator) -> None:
     """Follow all hadrons inside the nucleus until they leave or come to rest in it."""
     collisions = 0
-    while state.count[INSIDE] > 0:
-        top = state.count[INSIDE] - 1
-        state.count[INSIDE] = top
+    while state.counts[INSIDE] > 0:
+        top = state.counts[INSIDE] - 1
+        state.counts[INSIDE] = top
         h = state.inside[top]
         flying.species, flying.formation = h.species, h.formation
         flying.px, flying.py, flying.pz = h.px, h.py, h.pz
@@ -334,7 +334,7 @@ def enter_at_rest(state: State, kind: int, flying: Record, rng: Generator) -> bo
     flying.x, flying.y, flying.z = 0.0, 0.0, _R * (0.6 + 0.4 * rng.random()) * (1.0 if rng.random() < 0.5 else -1.0)
     flying.px, flying.py, flying.pz = 0.0, 0.0, 1e-6
     target = _target(flying, rng)
-    first = state.count[INSIDE]
+    first = state.counts[INSIDE]
     if is_pion(kind):
         done = absorb(state, flying, target, rng)
     elif is_antinucleon(kind):
@@ -343,7 +343,7 @@ def enter_at_rest(state: State, kind: int, flying: Record, rng: Generator) -> bo
         done = strangeness_exchange(state, flying, target, -1, rng)
     if done and not _blocked(state, first):
         return True
-    state.count[INSIDE] = first
+    state.counts[INSIDE] = first
     return False
 
 

@@ -124,7 +124,7 @@ def hard_loss(kinetic: Array, positron: bool, cut: float) -> Array:
 def csda_range(loss: Array) -> Array:
     """Range in cm on :data:`GRID` of a loss in GeV/cm: the integral of dT/loss, trapezoids in log T."""
     steps = np.diff(np.log(GRID)) * 0.5 * (GRID[1:] / loss[1:] + GRID[:-1] / loss[:-1])
-    return np.concatenate([[0.0], np.cumsum(steps)]) + 2 * GRID[0] / loss[0]
+    return np.asarray(np.concatenate([[0.0], np.cumsum(steps)]) + 2 * GRID[0] / loss[0])
 
 
 def loss_tables(cut: float) -> tuple[Array, npt.NDArray[np.int64]]:
@@ -158,7 +158,7 @@ def locate(kinetic: float) -> tuple[int, float]:
 def lerp(table: Array, row: int, index: int, fraction: float) -> float:
     """Linear interpolation in row ``row`` of a (rows, GRID_SIZE) table."""
     low: float = table[row, index]
-    return low + fraction * (table[row, index + 1] - low)
+    return float(low + fraction * (table[row, index + 1] - low))
 
 
 @numba.njit(cache=True)

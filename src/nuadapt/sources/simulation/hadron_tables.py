@@ -35,7 +35,7 @@ _PER_MB: Final = material.ATOM_DENSITY * material.MILLIBARN  # 1/cm per mb
 _NUCLEON_MB: Final = 1 / (material.NUCLEAR_INTERACTION_LENGTH * _PER_MB)
 _PION_MB: Final = 1 / (material.PION_INTERACTION_LENGTH * _PER_MB)
 
-#: Inelastic neutrons on argon below 100 MeV (GeV, mb): opens at the first level of 40Ar, 1.46 MeV; shape of ENDF/B-VIII.0.
+#: Inelastic neutrons on argon below 100 MeV (GeV, mb), from the first level of 40Ar (1.46 MeV); after ENDF/B-VIII.0.
 _SLOW_NEUTRON: Final[Array] = np.array(
     [(1.5e-3, 0), (2e-3, 350), (3e-3, 700), (5e-3, 1000), (1e-2, 1100), (2e-2, 1050), (4e-2, 800), (8e-2, 600)]
 )
@@ -74,7 +74,7 @@ def _neutron() -> Array:
 
 
 def inelastic_mb() -> Array:
-    """(species, grid) inelastic cross-sections on argon, mb; zero for leptons, photons and particles that decay at once."""
+    """(species, grid) inelastic cross-sections on argon, mb; zero for what only decays or ionises."""
     table = np.zeros((species.COUNT, GRID.size))
     table[PROTON], table[NEUTRON] = _proton(), _neutron()
     table[PION_PLUS] = table[PION_MINUS] = _interpolated(_PION)
@@ -90,7 +90,7 @@ def inelastic_mb() -> Array:
 
 
 def elastic_mb() -> Array:
-    """(species, grid) elastic cross-sections on argon, mb: neutrons from data, others diffraction at 45 % of inelastic."""
+    """(species, grid) elastic cross-sections on argon, mb: slow neutrons from data, else 45 % of inelastic."""
     inelastic = inelastic_mb()
     table = 0.45 * inelastic
     slow = _interpolated(_ELASTIC_NEUTRON)

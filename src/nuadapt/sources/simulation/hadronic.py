@@ -89,7 +89,7 @@ def de_excite(state: State, excitation: float, charged: float, rng: Generator) -
 def _freed_baryons(state: State) -> int:
     """Baryon number of the noted products."""
     freed = 0
-    for k in range(state.count[PRODUCTS]):
+    for k in range(state.counts[PRODUCTS]):
         kind = int(state.products[k].species)
         if is_nucleon(kind) or (kind >= sp.LAMBDA and kind <= sp.SIGMA_MINUS):
             freed += 1
@@ -112,7 +112,7 @@ def react(state: State, kind: int, kinetic: float, at_rest: bool, rng: Generator
     available = kinetic + _REST[kind]
     flying = new_inside(state)
     for _ in range(_TRIES):
-        state.count[PRODUCTS], state.count[INSIDE] = 0, 0
+        state.counts[PRODUCTS], state.counts[INSIDE] = 0, 0
         entered = enter_at_rest(state, kind, flying, rng) if at_rest else enter(state, kind, kinetic, flying, rng)
         if not entered:
             continue
@@ -122,14 +122,14 @@ def react(state: State, kind: int, kinetic: float, at_rest: bool, rng: Generator
         if excitation >= 0.0:
             de_excite(state, excitation, 1.0, rng)
             return True
-    state.count[PRODUCTS] = 0
+    state.counts[PRODUCTS] = 0
     return False
 
 
 @numba.njit(cache=True)
 def compound(state: State, kind: int, kinetic: float, rng: Generator) -> None:
     """A slow nucleon shares its energy with the whole nucleus: (n, n' gamma), (n, p), (n, 2n) and the like."""
-    state.count[PRODUCTS] = 0
+    state.counts[PRODUCTS] = 0
     if kind == sp.NEUTRON and kinetic < _S:
         # Inelastic scattering to one or more levels: the neutron keeps what the gammas do not take.
         given = min(_FIRST_LEVEL + (kinetic - _FIRST_LEVEL) * rng.random() ** 2, kinetic)
@@ -195,7 +195,7 @@ def capture_muon(state: State, rng: Generator) -> None:
     available = _REST[sp.MUON_MINUS]
     excitation = _CAPTURE_FLOOR + _CAPTURE_SCALE * (rng.standard_exponential() + rng.standard_exponential())
     excitation = min(excitation, 0.08)
-    state.count[PRODUCTS] = 0
+    state.counts[PRODUCTS] = 0
     de_excite(state, excitation, 0.3, rng)
     neutrino = available - _ARGON_TO_CHLORINE - excitation
     state.ledger[NEUTRINOS] += neutrino

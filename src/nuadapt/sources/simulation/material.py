@@ -9,10 +9,14 @@ from typing import Final
 
 from particle import Particle
 
+from nuadapt.errors import ConfigError
+
 
 def mass_of(pdg: int) -> float:
     """Mass in GeV of a particle or nucleus from the ``particle`` package."""
     mass_MeV = Particle.from_pdgid(pdg).mass
+    if mass_MeV is None:
+        raise ConfigError(f"the particle table has no mass for PDG code {pdg}")
     return float(mass_MeV) / 1000.0
 
 

@@ -17,7 +17,7 @@ from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
 from nuadapt.sources.simulation import species as sp
-from nuadapt.sources.simulation.decays import boost, break_up
+from nuadapt.sources.simulation.particle_decays import boost, break_up
 from nuadapt.sources.simulation.tracking import INSIDE, Record, State, isotropic, turned
 
 Array = npt.NDArray[np.float64]
@@ -82,7 +82,7 @@ def pion_nucleon(kinetic: float, column: int) -> float:
 def like_total(p: float) -> float:
     """Total pp (= nn) cross-section in mb at laboratory momentum ``p`` (Cugnon et al. 1996)."""
     if p < 0.4:
-        return 34.0 * (max(p, 0.15) / 0.4) ** -2.104
+        return float(34.0 * (max(p, 0.15) / 0.4) ** -2.104)
     if p < 0.8:
         return 23.5 + 1000.0 * (p - 0.7) ** 4
     if p < 1.5:
@@ -95,9 +95,9 @@ def unlike_total(p: float) -> float:
     """Total pn cross-section in mb at laboratory momentum ``p`` (Cugnon et al. 1996)."""
     if p < 0.4:
         q = max(p, 0.15)
-        return 6.3555 * q**-3.2481 * math.exp(-0.377 * math.log(q) ** 2)
+        return float(6.3555 * q**-3.2481 * math.exp(-0.377 * math.log(q) ** 2))
     if p < 0.8:
-        return 33.0 + 196.0 * abs(p - 0.95) ** 2.5
+        return float(33.0 + 196.0 * abs(p - 0.95) ** 2.5)
     if p < 2.0:
         return 24.2 + 8.9 * p
     return 42.0
@@ -135,10 +135,10 @@ def mean_total(kind: int, p: float) -> float:
 @numba.njit(cache=True)
 def add_inside(state: State, kind: int, p: Vector, at: Record, formed: bool) -> None:
     """A hadron inside the nucleus at the place of ``at``; one not yet formed gets a formation length."""
-    index = state.count[INSIDE]
+    index = state.counts[INSIDE]
     if index >= state.inside.shape[0]:
         return
-    state.count[INSIDE] = index + 1
+    state.counts[INSIDE] = index + 1
     new = state.inside[index]
     x, y, z = at.x, at.y, at.z
     new.species, new.x, new.y, new.z = kind, x, y, z
@@ -232,7 +232,7 @@ def draw_charges(state: State, first: int, pions: int, charge: int, rng: Generat
 @numba.njit(cache=True)
 def rescale(state: State, first: int, mass: float) -> bool:
     """Make the hadrons from ``first`` on a system at rest of invariant mass ``mass`` by shift and common factor."""
-    last = state.count[INSIDE]
+    last = state.counts[INSIDE]
     sx, sy, sz, rest = 0.0, 0.0, 0.0, 0.0
     for k in range(first, last):
         h = state.inside[k]
@@ -264,7 +264,7 @@ def rescale(state: State, first: int, mass: float) -> bool:
 @numba.njit(cache=True)
 def boost_all(state: State, first: int, axis: Vector, gamma: float) -> None:
     """Take the hadrons from ``first`` on out of their rest frame, and give them formation lengths."""
-    for k in range(first, state.count[INSIDE]):
+    for k in range(first, state.counts[INSIDE]):
         h = state.inside[k]
         p = (h.px, h.py, h.pz)
         q = boost(p, energy_of(h.species, p), axis, gamma)

@@ -53,7 +53,7 @@ def draw_quantile(table: Array, row: int, rng: Generator) -> float:
     place = rng.random() * (QUANTILES - 1)
     index = int(place)
     low: float = table[row, index]
-    return low + (place - index) * (table[row, index + 1] - low)
+    return float(low + (place - index) * (table[row, index + 1] - low))
 
 
 @numba.njit(cache=True)
@@ -197,7 +197,7 @@ def knock_on_rate(now: Record, knobs: Knobs) -> float:
         return 0.0
     factor = 1.0 if is_positron else _MOLLER_MAX
     gamma = 1.0 + now.kinetic / _ME
-    return factor * _XI / (1.0 - gamma**-2.0) * (1.0 / knobs.electron_cut - 1.0 / largest)
+    return float(factor * _XI / (1.0 - gamma**-2.0) * (1.0 / knobs.electron_cut - 1.0 / largest))
 
 
 @numba.njit(cache=True)
@@ -228,7 +228,7 @@ def electron_step(now: Record, tables: Tables, knobs: Knobs, index: int, fractio
     reach = lerp(tables.electron_reach, int(now.species), index, fraction)
     beta_p = now.kinetic * (now.kinetic + 2.0 * _ME) / (now.kinetic + _ME)
     by_angle = _X0 * (_WIDEST * beta_p / material.HIGHLAND) ** 2
-    return min(knobs.max_step, max(min(_RANGE_SHARE * reach, by_angle), 0.05))
+    return float(min(knobs.max_step, max(min(_RANGE_SHARE * reach, by_angle), 0.05)))
 
 
 @numba.njit(cache=True)

@@ -85,7 +85,7 @@ def _rest_available(pdg: int, mass: float) -> float:
 
 
 MASS: Final[npt.NDArray[np.float64]] = np.array([0.0 if p in (12, 22) else mass_of(p) for p in PDG])
-CHARGE: Final[npt.NDArray[np.float64]] = np.array([float(Particle.from_pdgid(p).charge) for p in PDG])
+CHARGE: Final[npt.NDArray[np.float64]] = np.array([float(Particle.from_pdgid(p).charge or 0) for p in PDG])
 CTAU: Final[npt.NDArray[np.float64]] = np.array([_ctau_cm(p) for p in PDG])  # cm
 REST_AVAILABLE: Final[npt.NDArray[np.float64]] = np.array(
     [_rest_available(p, m) for p, m in zip(PDG, MASS, strict=True)]

@@ -9,9 +9,9 @@ import numba
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
-from nuadapt.sources.simulation.decays import decay
 from nuadapt.sources.simulation.energy_loss import lerp, locate, mean_after, straggle
 from nuadapt.sources.simulation.hadronic import absorb_at_rest, elastic, inelastic
+from nuadapt.sources.simulation.particle_decays import decay
 from nuadapt.sources.simulation.tracking import (
     NUCLEAR,
     REST_MASS,

@@ -28,17 +28,18 @@ PARTICLE: Final = np.dtype(
 PRODUCT: Final = np.dtype([("species", "i8"), ("px", "f8"), ("py", "f8"), ("pz", "f8"), ("kinetic", "f8")])
 #: A hadron inside a nucleus, GeV and fm; it cannot interact within its formation length.
 INTRANUCLEAR: Final = np.dtype(
-    [("species", "i8"), ("formation", "f8")] + [(name, "f8") for name in ("px", "py", "pz", "x", "y", "z")]
+    [("species", "i8"), *((k, "f8") for k in ("formation", "px", "py", "pz", "x", "y", "z"))]
 )
 DEPOSIT: Final = np.dtype([("start", "f4", 3), ("end", "f4", 3), ("energy", "f4"), ("track", "i4")])
 TRACK: Final = np.dtype(
-    [("species", "i4"), ("parent", "i4"), ("primary", "i4"), ("process", "i4")]
-    + [("stopped", "i4"), ("escaped", "i4"), ("visible", "i4")]
-    + [("start", "f8", 3), ("end", "f8", 3), ("first", "f8", 3), ("reach2", "f8")]
-    + [("kinetic_start", "f8"), ("kinetic_end", "f8"), ("deposited", "f8")]
+    [
+        *((name, "i4") for name in ("species", "parent", "primary", "process", "stopped", "escaped", "visible")),
+        *((name, "f8", 3) for name in ("start", "end", "first")),
+        *((name, "f8") for name in ("reach2", "kinetic_start", "kinetic_end", "deposited")),
+    ]
 )
 
-# Counters.
+# Counters of State.counts.
 STACK: Final = 0
 DEPOSITS: Final = 1
 TRACKS: Final = 2
@@ -74,7 +75,7 @@ class State(NamedTuple):
     inside: npt.NDArray[Any]  # hadrons still inside the struck nucleus
     tracks: npt.NDArray[Any]
     deposits: npt.NDArray[Any]
-    count: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
     ledger: Array
 
 
@@ -118,7 +119,7 @@ def new_state(particles: int, tracks: int, deposits: int) -> State:
         inside=np.empty(_MAX_PRODUCTS, dtype=INTRANUCLEAR),
         tracks=np.empty(tracks, dtype=TRACK),
         deposits=np.empty(deposits, dtype=DEPOSIT),
-        count=np.zeros(6, dtype=np.int64),
+        counts=np.zeros(6, dtype=np.int64),
         ledger=np.zeros(5, dtype=np.float64),
     )
 
@@ -132,25 +133,25 @@ def is_shower(kind: int) -> bool:
 @numba.njit(cache=True)
 def push(state: State, kind: int, row: int, kinetic: float, direction: tuple[float, float, float]) -> None:
     """Put a particle on the stack at the place of the particle being followed."""
-    top = state.count[STACK]
+    top = state.counts[STACK]
     if top >= state.stack.shape[0]:
-        state.count[FULL] = 1
+        state.counts[FULL] = 1
         return
     new, now = state.stack[top], state.now[0]
     new.species, new.row, new.kinetic = kind, row, kinetic
     new.x, new.y, new.z = now.x, now.y, now.z
     new.ux, new.uy, new.uz = direction
-    state.count[STACK] = top + 1
+    state.counts[STACK] = top + 1
 
 
 @numba.njit(cache=True)
 def new_track(state: State, kind: int, parent: int, process: int, kinetic: float) -> int:
     """Open a row of the track table at the place of the particle being followed; returns the row."""
-    row: int = state.count[TRACKS]
+    row: int = state.counts[TRACKS]
     if row >= state.tracks.shape[0]:
-        state.count[FULL] = 1
+        state.counts[FULL] = 1
         return 0
-    state.count[TRACKS] = row + 1
+    state.counts[TRACKS] = row + 1
     track, now = state.tracks[row], state.now[0]
     track.species, track.parent, track.process = kind, parent, process
     track.primary = row if parent < 0 else state.tracks[parent].primary
@@ -178,11 +179,11 @@ def deposit(state: State, energy: float, x: float, y: float, z: float) -> None:
     """Ionisation of ``energy`` GeV from (x, y, z) to the place of the particle being followed."""
     if energy <= 0.0:
         return
-    index, now = state.count[DEPOSITS], state.now[0]
+    index, now = state.counts[DEPOSITS], state.now[0]
     if index >= state.deposits.shape[0]:
-        state.count[FULL] = 1
+        state.counts[FULL] = 1
         return
-    state.count[DEPOSITS] = index + 1
+    state.counts[DEPOSITS] = index + 1
     item, track = state.deposits[index], state.tracks[now.row]
     item.start[0], item.start[1], item.start[2] = x, y, z
     item.end[0], item.end[1], item.end[2] = now.x, now.y, now.z
@@ -287,10 +288,10 @@ def scatter(now: Record, width: float, rng: Generator) -> None:
 @numba.njit(cache=True)
 def add_product(state: State, kind: int, px: float, py: float, pz: float) -> None:
     """Note a product with momentum in GeV in the frame whose z axis is the flight of its parent."""
-    index = state.count[PRODUCTS]
+    index = state.counts[PRODUCTS]
     if index >= state.products.shape[0]:
         return
-    state.count[PRODUCTS] = index + 1
+    state.counts[PRODUCTS] = index + 1
     product, mass = state.products[index], _MASS[kind]
     p2 = px * px + py * py + pz * pz
     product.species, product.px, product.py, product.pz = kind, px, py, pz
@@ -301,7 +302,7 @@ def add_product(state: State, kind: int, px: float, py: float, pz: float) -> Non
 def products_available(state: State) -> float:
     """Sum of the available energies of the noted products, GeV."""
     total = 0.0
-    for k in range(state.count[PRODUCTS]):
+    for k in range(state.counts[PRODUCTS]):
         total += state.products[k].kinetic + _REST[state.products[k].species]
     return total
 
@@ -311,10 +312,10 @@ def emit_products(state: State, process: int) -> None:
     """Send all noted products out as tracks, turned to the flight of the particle being followed."""
     now = state.now[0]
     axis = (now.ux, now.uy, now.uz)
-    for k in range(state.count[PRODUCTS]):
+    for k in range(state.counts[PRODUCTS]):
         item = state.products[k]
         p = math.sqrt(item.px * item.px + item.py * item.py + item.pz * item.pz)
         cosine = item.pz / p if p > 0.0 else 1.0
         direction = turned(axis, min(max(cosine, -1.0), 1.0), math.atan2(item.py, item.px))
         emit(state, item.species, process, item.kinetic, direction)
-    state.count[PRODUCTS] = 0
+    state.counts[PRODUCTS] = 0

@@ -18,8 +18,8 @@ from numpy.random import Generator
 
 from nuadapt.errors import ConfigError, DataError
 from nuadapt.sources.simulation import energy_loss, species, tracking
-from nuadapt.sources.simulation.decays import decay
 from nuadapt.sources.simulation.hadron_tables import hadron_tables
+from nuadapt.sources.simulation.particle_decays import decay
 from nuadapt.sources.simulation.shower import follow_electron, follow_photon
 from nuadapt.sources.simulation.shower_tables import brems_tables, electron_tables, photon_tables
 from nuadapt.sources.simulation.stepping import follow_charged, follow_neutral
@@ -229,9 +229,9 @@ def _run(state: State, tables: Tables, knobs: Knobs, primaries: _Primaries, rng:
         inside = inside and knobs.low[k] <= vertex[k] <= knobs.high[k]
     for item in range(primaries.kinds.shape[0]):
         _open(state, primaries, item, inside)
-    while state.count[STACK] > 0 and state.count[FULL] == 0:
-        top = state.count[STACK] - 1
-        state.count[STACK] = top
+    while state.counts[STACK] > 0 and state.counts[FULL] == 0:
+        top = state.counts[STACK] - 1
+        state.counts[STACK] = top
         new = state.stack[top]
         now.species, now.row, now.kinetic = new.species, new.row, new.kinetic
         now.x, now.y, now.z = new.x, new.y, new.z
@@ -281,7 +281,7 @@ def _prepare(pdg: Ints, p4: Floats, vertex: Floats, rng: Generator) -> tuple[_Pr
 
 def _collect(state: State, pdg: Ints, total_in: float, unknown: float) -> Transported:
     """Columns of the filled part of the buffers."""
-    deposits, tracks = state.deposits[: state.count[DEPOSITS]], state.tracks[: state.count[TRACKS]]
+    deposits, tracks = state.deposits[: state.counts[DEPOSITS]], state.tracks[: state.counts[TRACKS]]
     codes = np.asarray(species.PDG, dtype=np.int32)[np.maximum(tracks["species"], 0)]
     codes[: pdg.size] = pdg
     is_shower = (tracks["species"] >= 0) & (tracks["species"] <= species.PHOTON)
@@ -330,6 +330,6 @@ def transport(
     while True:
         state = new_state(20_000 * size, 4_000 * size + pdg.size, 60_000 * size)
         _run(state, tables, _knobs(box, config), primaries, rng)
-        if state.count[FULL] == 0:
+        if state.counts[FULL] == 0:
             return _collect(state, pdg, total_in, unknown)
         size, rng.bit_generator.state = 4 * size, before
