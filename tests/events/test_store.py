@@ -325,8 +325,15 @@ def test_missing_parts(store_path: Path, tmp_path: Path, name: str) -> None:
         store.read(slice(None))
 
 
-def test_truncated_at_any_length(store_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("finished", [True, False])
+def test_truncated_at_any_length(making: SimpleNamespace, store_path: Path, tmp_path: Path, finished: bool) -> None:
     content, path = store_path.read_bytes(), tmp_path / "e.h5"
+    if not finished:
+        _kill_writer(making, tmp_path / "killed.h5", 0.05)
+        content = (tmp_path / "killed.h5").read_bytes()
+        end = int.from_bytes(content[28:36], "little")  # behind it are only events that were never counted
+        assert len(content) >= end > 10_000
+        content = content[:end]
     for length in {*range(0, 200, 13), *range(200, len(content), max(1, len(content) // 60)), len(content) - 1}:
         path.write_bytes(content[:length])
         with pytest.raises(InputFileError), EventStore(path) as store:

@@ -18,6 +18,7 @@ from nuadapt.events.schema import FIELDS, SCHEMA_VERSION, TRUTH_NAMES
 
 FORMAT_NAME = "nuadapt-events"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_SUPERBLOCK = 48  # bytes
 PIXEL_COLUMNS = {"row": "u2", "col": "u2", "value": "f4"}
 _GIVE_A_STORE = "Give a file made by 'nuadapt simulate' or 'nuadapt ingest'"
 
@@ -92,6 +93,24 @@ def damage_explained(path: Path) -> Iterator[None]:
         raise InputFileError(f"the event store is damaged ({error})", where=path, next_step=_GIVE_A_STORE) from error
 
 
+def _unfinished(head: bytes, size: int) -> bool:
+    """Whether a writer is at work on the file, or was killed.
+
+    Only then is single-writer mode (SWMR) asked for: in it HDF5 takes a truncated file for one that is about to
+    grow, and waits for half a minute. Positions are those of superblock version 3 (HDF5 File Format
+    Specification 3.0, section II.A): byte 11 holds the consistency flags, bytes 28 to 35 the end of file address.
+
+    Raises:
+        OSError: the file is shorter than its writer left it.
+    """
+    if len(head) < _SUPERBLOCK or head[8] != 3 or not head[11] & 0x04:
+        return False
+    end = int.from_bytes(head[28:36], "little")
+    if size < end:
+        raise OSError(f"{size} of {end} bytes are there")
+    return True
+
+
 def open_checked(path: Path) -> Content:
     """Open a store for reading, or say in one paragraph what is wrong with the file."""
     step, expected = _GIVE_A_STORE, "an HDF5 event store"
@@ -99,15 +118,15 @@ def open_checked(path: Path) -> Content:
         raise InputFileError("no such file" if not path.exists() else "this is not a file", where=path, next_step=step)
     try:
         with path.open("rb") as raw:
-            magic = raw.read(8)
+            head = raw.read(_SUPERBLOCK)
     except OSError as error:
         raise InputFileError(f"cannot read this file ({error})", where=path) from error
-    if not magic:
+    if not head:
         raise InputFileError("the file is empty", where=path, expected=expected, next_step=step)
-    if magic != HDF5_MAGIC:
+    if not head.startswith(HDF5_MAGIC):
         raise InputFileError("this is not an HDF5 file", where=path, expected=expected, next_step=step)
     try:
-        file = h5py.File(path, "r", libver="latest", swmr=True)
+        file = h5py.File(path, "r", libver="latest", swmr=_unfinished(head, path.stat().st_size))
     except (OSError, RuntimeError) as error:
         raise InputFileError(
             f"HDF5 cannot open the file; it is truncated or damaged ({error})", where=path, next_step=step
