@@ -111,11 +111,20 @@ def simulate_lartpc(
     from nuadapt.sources.simulation.run import SimulationPlan, simulate
 
     plan = SimulationPlan(
-        build(LArTPCConfig, _settings(config, words)), seed, events, vertices, segments, workers or os.cpu_count() or 1
+        build(LArTPCConfig, _settings(config, words)),
+        seed,
+        events,
+        vertices,
+        segments,
+        workers=workers or os.cpu_count() or 1,
     )
     with progress_bar("simulating") as update:
-        n = simulate(plan, out_file, update)
-    out.print(f"{n} events in {out_file}")
+        report = simulate(plan, out_file, update)
+    for note in report.notes:
+        err.print(note)
+    if report.n_left_out:
+        err.print(f"{report.n_left_out} events of the input were left out: {report.reasons()}")
+    out.print(f"{report.n_read} events in {out_file}")
 
 
 @app.command()
@@ -241,11 +250,13 @@ def evaluate(
 ) -> None:
     """Predictions and metrics of a trained model on a store's events."""
     from nuadapt.evaluation.evaluate import evaluate as run_evaluation
+    from nuadapt.record import read_json
 
     with progress_bar("evaluating") as update:
-        metrics = run_evaluation(
+        run_evaluation(
             run, data, out_dir, split=split, coarsen=coarsen, coarsen_how=how, batch_size=batch_size, progress=update
         )
+    metrics = read_json(out_dir / "metrics.json")
     _table("Metrics", ["", ""], [[k, str(v)] for k, v in metrics.items() if isinstance(v, int | float | str)])
     out.print(f"predictions and metrics in {out_dir}")
 

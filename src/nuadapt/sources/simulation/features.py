@@ -42,25 +42,40 @@ def visible_features(
     visibility: VisibilityConfig,
 ) -> dict[str, float]:
     """One value for each ``visible`` column of the schema. ``vertex`` (3,) in cm."""
-    middle = 0.5 * (event.start + event.end).astype(np.float64)  # (n, 3) cm
-    collected = instrumented(middle, detector)
-    corner = map_corner(vertex, detector, readout)
-    in_window = np.all((middle >= corner) & (middle < corner + readout.crop * readout.pitch), axis=1)
-    seen = collected & in_window
+    steps = (event.start, event.end, event.energy)
+    _, seen = _collected_and_seen(steps, vertex, detector, readout)
     n_tracks = len(event.pdg)
     energy = np.bincount(event.track, np.where(seen, event.energy, 0.0), n_tracks)  # (t,) GeV
     step = np.linalg.norm(event.end - event.start, axis=1)
     length = np.bincount(event.track, np.where(seen, step, 0.0), n_tracks)  # (t,) cm
 
-    total = float(event.energy[collected].sum())
     values = {name.name: float(name.missing(1)[0]) for name in fields_of("visible")}
-    values["deposited_energy"] = total
-    values["map_fraction"] = float(event.energy[seen].sum()) / total if total > 0 else 0.0
+    values |= deposited(steps, vertex, detector, readout)
     values |= _muon(event, length, energy)
     values |= _showers(event, energy, seen, vertex, visibility)
     is_track = np.isin(event.pdg, TRACK_PDG)
     values["n_tracks"] = int((is_track & (length >= visibility.track_length)).sum())
     return values
+
+
+def _collected_and_seen(
+    steps: tuple[Array, Array, Array], vertex: Array, detector: DetectorConfig, readout: ReadoutConfig
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which deposits lie in instrumented argon, and which of those inside the map, both (n,)."""
+    middle = 0.5 * (steps[0] + steps[1]).astype(np.float64)  # (n, 3) cm
+    collected = instrumented(middle, detector)
+    corner = map_corner(vertex, detector, readout)
+    in_window = np.all((middle >= corner) & (middle < corner + readout.crop * readout.pitch), axis=1)
+    return collected, np.asarray(collected & in_window)
+
+
+def deposited(
+    steps: tuple[Array, Array, Array], vertex: Array, detector: DetectorConfig, readout: ReadoutConfig
+) -> dict[str, float]:
+    """Energy deposited in instrumented argon (GeV), and its share inside the map centred on ``vertex`` (3,) cm."""
+    collected, seen = _collected_and_seen(steps, vertex, detector, readout)
+    total = float(steps[2][collected].sum())
+    return {"deposited_energy": total, "map_fraction": float(steps[2][seen].sum()) / total if total > 0 else 0.0}
 
 
 def _muon(event: Transported, length: Array, energy: Array) -> dict[str, float]:
@@ -85,7 +100,7 @@ def _showers(
     """Number of showers, energy and gap of the leading one, number of Michel electrons."""
     michel = _is_michel(event)
     shower = np.isin(event.pdg, SHOWER_PDG) & ~michel & (energy >= visibility.shower_energy)
-    counts = {"n_showers": int(shower.sum()), "n_michel": int((michel & (energy >= visibility.michel_energy)).sum())}
+    counts: dict[str, float] = {"n_showers": int(shower.sum()), "n_michel": int((michel & (energy >= visibility.michel_energy)).sum())}
     if not shower.any():
         return counts
     leading = int(np.argmax(np.where(shower, energy, -1.0)))

@@ -16,14 +16,16 @@ import numpy.typing as npt
 from nuadapt.errors import ConfigError
 from nuadapt.events.batch import EventBatch, Particles
 from nuadapt.events.pixelmap import PixelMaps
+from nuadapt.events.schema import FIELDS, TRUTH_NAMES
 from nuadapt.events.truth import Current
-from nuadapt.sources.simulation.vertex import ExternalVertex
+from nuadapt.sources.larnd import SegmentEvent
 from nuadapt.sources.simulation.detector import DetectorConfig, ReadoutConfig
-from nuadapt.sources.simulation.features import VisibilityConfig, visible_features
+from nuadapt.sources.simulation.features import VisibilityConfig, deposited, visible_features
 from nuadapt.sources.simulation.flux import Spectrum, spectrum_from
 from nuadapt.sources.simulation.interaction import Interaction, InteractionConfig, interact
 from nuadapt.sources.simulation.readout import Views, read_out
 from nuadapt.sources.simulation.transport import Box, TransportConfig, transport
+from nuadapt.sources.simulation.vertex import ExternalVertex
 
 Array = npt.NDArray[Any]
 
@@ -92,6 +94,24 @@ class LArTPC:
     def simulate_vertices(self, vertices: Sequence[ExternalVertex], first: int, source: str) -> EventBatch:
         """Events of another generator; ``first`` is the position of the first one in its file."""
         results = [self._event(v, first + i, self.stream(first + i)) for i, v in enumerate(vertices)]
+        return self._batch(results, source)
+
+    def simulate_segments(self, events: Sequence[SegmentEvent], source: str) -> EventBatch:
+        """Maps of another simulation's energy deposits; the crop is centred on the vertex, else on the first deposit.
+
+        Visible truth that needs tracks stays unknown.
+        """
+        config, results = self.config, []
+        for given in events:
+            centre = given.vertex if given.vertex is not None else given.start[0]
+            steps = (given.start, given.end, given.energy)
+            views = read_out(steps, centre, config.detector, config.readout, self.stream(given.event_id))
+            columns = {name: field.missing(1)[0] for name in TRUTH_NAMES if (field := FIELDS[name])} | given.truth
+            columns |= deposited(steps, centre, config.detector, config.readout)
+            if given.vertex is not None:
+                columns |= dict(zip(("vertex_x", "vertex_y", "vertex_z"), given.vertex, strict=True))
+            columns |= {"run": 0, "subrun": 0, "event": given.event_id, "source": 0, "weight": 1.0}
+            results.append(_Event(columns, np.empty(0, dtype=np.int32), np.empty((0, 4)), views))
         return self._batch(results, source)
 
     def _interaction(self, rng: np.random.Generator) -> Interaction:

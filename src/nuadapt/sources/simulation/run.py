@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import multiprocessing
 from collections import deque
@@ -13,35 +14,41 @@ from typing import Any
 
 import numpy as np
 
-from nuadapt.errors import ConfigError, DataError, OutputError
+from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.splits import assign_splits, hash_keys
 from nuadapt.events.store import EventStore, EventWriter, Layout
 from nuadapt.events.truth import flavour_label
 from nuadapt.record import make_record
+from nuadapt.sources.larnd import SegmentEvent, read_segments
 from nuadapt.sources.nuhepmc import read_vertices
+from nuadapt.sources.reading import ReadReport
 from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
 from nuadapt.sources.simulation.vertex import ExternalVertex
 
 #: Events per task and per stored batch. Part of what a run is: resuming counts in these.
 CHUNK = 32
 Progress = Callable[[int, int], None]
-#: One task: (first event number, number of events, vertices of another generator or None).
-Task = tuple[int, int, list[ExternalVertex] | None]
+#: One task: (first event number, number of events, what another tool made of them or None).
+Given = list[ExternalVertex] | list[SegmentEvent] | None
+Task = tuple[int, int, Given]
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationPlan:
-    """What to simulate. ``events`` None with ``vertices`` means all of them."""
+    """What to simulate. ``events`` None means all of ``vertices`` (NuHepMC) or ``segments`` (edep-sim deposits)."""
 
     config: LArTPCConfig
     seed: int = 1
     events: int | None = None
     vertices: Path | None = None
+    segments: Path | None = None
     workers: int = 1
 
     def __post_init__(self) -> None:
-        if self.events is None and self.vertices is None:
+        if self.vertices and self.segments:
+            raise ConfigError("vertices and segments both say what happens; give one of them")
+        if self.events is None and self.input is None:
             raise ConfigError("how many events?", next_step="Give --events N")
         if self.events is not None and self.events < 1:
             raise ConfigError(f"cannot simulate {self.events} events", expected="at least 1")
@@ -52,14 +59,33 @@ class SimulationPlan:
 
     def record(self) -> dict[str, Any]:
         """What decides the content of the file; the number of workers does not."""
-        vertices = self.vertices.name if self.vertices else None
+        given = {"file": self.input.name, "sha256": _sha256(self.input)} if self.input else None
         return make_record(
             "simulate lartpc",
             self.config.as_dict(),
             seed=self.seed,
             events=self.events,
-            vertices=vertices,
+            input=given,
         )
+
+    @property
+    def input(self) -> Path | None:
+        """The other tool's file, if any."""
+        return self.vertices or self.segments
+
+    @property
+    def source(self) -> str:
+        """Source name in the event keys."""
+        return self.input.name if self.input else "nuadapt-lartpc"
+
+
+def _sha256(path: Path) -> str:
+    """Content hash, so that a resumed run cannot mix two files of one name."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputFileError(f"cannot read this file ({error})", where=path) from error
 
 
 _detector: LArTPC | None = None
@@ -77,68 +103,74 @@ def _work(task: Task, source: str) -> EventBatch:
 
 
 def _run_task(detector: LArTPC, task: Task, source: str) -> EventBatch:
-    first, count, vertices = task
-    if vertices is None:
+    first, count, given = task
+    if given is None:
         return detector.simulate(range(first, first + count), source)
-    return detector.simulate_vertices(vertices, first, source)
+    segments = [event for event in given if isinstance(event, SegmentEvent)]
+    if segments:
+        return detector.simulate_segments(segments, source)
+    return detector.simulate_vertices([event for event in given if isinstance(event, ExternalVertex)], first, source)
 
 
-def _tasks(plan: SimulationPlan, done: int) -> Iterator[Task]:
+def _tasks(plan: SimulationPlan, done: int, report: ReadReport) -> Iterator[Task]:
     """Chunks of events that are still to do."""
-    if plan.vertices is None:
+    if plan.input is None:
         total = plan.events or 0
         for first in range(done, total, CHUNK):
             yield first, min(CHUNK, total - first), None
         return
-    vertices = itertools.islice(read_vertices(plan.vertices), done, plan.events)
+    given: Iterator[Any] = (
+        read_vertices(plan.vertices, report) if plan.vertices else read_segments(plan.input, report=report)
+    )
+    given = itertools.islice(given, done, plan.events)
     first = done
-    while chunk := list(itertools.islice(vertices, CHUNK)):
+    while chunk := list(itertools.islice(given, CHUNK)):
         yield first, len(chunk), chunk
         first += len(chunk)
 
 
-def _results(plan: SimulationPlan, tasks: Iterable[Task], source: str) -> Iterator[EventBatch]:
+def _results(plan: SimulationPlan, tasks: Iterable[Task]) -> Iterator[EventBatch]:
     """Batches in task order, from this process or from ``plan.workers`` others."""
     if plan.workers == 1:
         detector = LArTPC(plan.config, plan.seed)
         for task in tasks:
-            yield _run_task(detector, task, source)
+            yield _run_task(detector, task, plan.source)
         return
     context = multiprocessing.get_context("spawn")  # forked HDF5 and numba state is not safe
     with ProcessPoolExecutor(plan.workers, context, _start_worker, (plan.config, plan.seed)) as pool:
         waiting: deque[Future[EventBatch]] = deque()
         for task in tasks:
-            waiting.append(pool.submit(_work, task, source))
+            waiting.append(pool.submit(_work, task, plan.source))
             if len(waiting) > 2 * plan.workers:  # enough to keep all busy, not enough to fill the memory
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def simulate(plan: SimulationPlan, out: Path, progress: Progress | None = None) -> int:
+def simulate(plan: SimulationPlan, out: Path, progress: Progress | None = None) -> ReadReport:
     """Simulate into ``out``; goes on where an interrupted run with the same plan stopped.
 
-    Returns the number of events in the file.
+    Returns how many events are in the file (``n_read``), and what of the input was left out and why.
 
     Raises:
         OutputError: ``out`` is a finished file, or an unfinished one of another plan.
         InputFileError: the vertices file cannot be read.
     """
-    source = plan.vertices.name if plan.vertices else "nuadapt-lartpc"
-    record = plan.record()
+    record, report = plan.record(), ReadReport()
     layout = Layout(has_truth=True, has_particles=True, map_spec=plan.config.readout.map_spec)
     writer = _open_writer(out, layout, record)
     done = writer.n_events
     with writer:
-        for batch in _results(plan, _tasks(plan, done), source):
+        for batch in _results(plan, _tasks(plan, done, report)):
             writer.append(batch)
             done += len(batch)
             if progress:
                 progress(done, plan.events or 0)
         if not done:
-            raise DataError("no events to simulate", where=plan.vertices)
+            raise DataError("no events to simulate", where=plan.input)
         writer.finish(_splits(out))
-    return done
+    report.n_read = done
+    return report
 
 
 def _open_writer(out: Path, layout: Layout, record: dict[str, Any]) -> EventWriter:
