@@ -7,7 +7,7 @@ import numpy as np
 from nuadapt.evaluation.metrics import Array, Floats, Sample
 
 MAX_POINTS = 200
-N_SCORE_BINS = 40
+N_SCORE_BINS = 20
 
 
 def roc(score: Array, is_signal: Array, weight: Floats) -> Floats:

@@ -81,7 +81,7 @@ def evaluate(
     seed: int = 1,
     csv: bool = False,
     progress: Progress | None = None,
-) -> Path:
+) -> dict[str, Any]:
     """Evaluate the run folder ``run`` on the store ``data`` into the folder ``out``; see :func:`evaluate_model`."""
     from nuadapt.models.run import load_run
 
@@ -92,10 +92,10 @@ def evaluate(
 
 def evaluate_model(
     model: Model, data: Path, out: Path, config: EvaluationConfig | None = None, *, progress: Progress | None = None
-) -> Path:
+) -> dict[str, Any]:
     """Write record.json, predictions.parquet (and .csv), metrics.json, curves.npz and gallery.npz into ``out``.
 
-    The same call on a finished folder returns at once; on an unfinished one it goes on.
+    Gives the content of metrics.json. The same call on a finished folder returns at once; on an unfinished one it goes on.
 
     Raises:
         OutputError: ``out`` holds something else.
@@ -109,16 +109,17 @@ def evaluate_model(
         _check_views(store, model, config)
         record = evaluation_record(model, store, rows, config)
         if _prepared(out, record) and all((out / name).is_file() for name in FILES):
-            return out
+            return dict(read_json(out / "metrics.json"))
         predictions, stopwatch = _predicted(model, store, rows, config, out, progress)
         predictions.write(out / "predictions.parquet")
         if config.csv:
             predictions.write(out / "predictions.csv")
         write_gallery(out / "gallery.npz", _gallery(predictions, store, rows, model, config))
     write_npz(out / "curves.npz", curves_of(Sample.of(predictions)))
-    write_json(out / "metrics.json", all_metrics(predictions, config, stopwatch))
+    metrics = all_metrics(predictions, config, stopwatch)
+    write_json(out / "metrics.json", metrics)
     shutil.rmtree(out / _PARTS, ignore_errors=True)
-    return out
+    return metrics
 
 
 def all_metrics(

@@ -51,7 +51,7 @@ DEFINITIONS = {
     "nll": f"mean of -ln(probability of the true class), probabilities not below {SMALLEST_PROBABILITY:g}",
     "brier": "mean over events of the summed squared difference between probabilities and truth, 0 to 2 (Brier 1950)",
     "confusion": "sums of event weight; rows are the true class, columns the label",
-    "intervals": "central percentiles over events resampled with replacement (Efron 1979), within each group on its own; "
+    "intervals": "central percentiles over events resampled with replacement (Efron 1979), within each group; "
     "a share of exactly 0 or 1 gets no width, and the interval of ece lies high because resampling adds scatter",
     "effective_events": "(sum w)^2 / sum w^2: unweighted events of the same statistical power (Kish 1965)",
 }

@@ -1,0 +1,167 @@
+"""Pictures of single events: every view with its axes, and what a model says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from nuadapt.evaluation.metrics import Array, Floats
+from nuadapt.events.pixelmap import MapSpec
+from nuadapt.report.style import colour, new_figure, styled, symbol
+
+#: Unit of the stored pixels -> (unit shown, factor, lowest and highest value of the colour scale). A minimum
+#: ionising particle leaves about 1 MeV in a 5 mm pixel of argon (2.1 MeV/cm, PDG 2024 atomic and nuclear properties).
+_SCALES: dict[str, tuple[str, float, float, float]] = {
+    "GeV": ("energy [MeV]", 1e3, 0.1, 30.0),
+    "ke": ("charge [ke]", 1.0, 1.0, 1000.0),
+    "grey": ("grey level", 1.0, 0.0, 255.0),
+}
+_KEPT = 0.99  # share of the signal that the shown window holds along each axis
+_SMALLEST_WINDOW = 32  # pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What stands beside a picture: class probabilities, the label, and the true class if known."""
+
+    probability: Mapping[str, float]
+    label: str
+    truth: str | None = None
+
+
+@styled
+def draw_event(
+    views: Array,
+    spec: MapSpec,
+    *,
+    origin: Array | None = None,
+    vertex: Sequence[float | None] | None = None,
+    answer: Answer | None = None,
+    title: str = "",
+    zoom: bool = True,
+) -> Figure:
+    """Draw all views of one event side by side at one scale.
+
+    ``views`` has shape (V, rows, columns), in the value unit of ``spec``. ``origin`` (V, 2) is the lower edge of
+    pixel (0, 0) along (rows, columns), in the axis unit; where it is unknown the axes start at 0. ``vertex`` (x, y, z)
+    in cm is marked if the axes are in cm. ``zoom`` shows the window that holds 99% of the signal along each axis.
+    """
+    views = np.asarray(views, dtype=np.float64)
+    beside = answer is not None
+    figure = new_figure(2.5 * len(views) + 0.65 + (1.35 if beside else 0), 3.0 if title else 2.75)
+    ratios = [1.0] * len(views) + ([0.5] if beside else [])
+    axes = np.atleast_1d(figure.subplots(1, len(ratios), width_ratios=ratios))
+    windows = _windows(views, zoom)
+    picture: Any = None
+    for index, ax in enumerate(axes[: len(views)]):
+        start = np.zeros(2) if origin is None else np.nan_to_num(np.asarray(origin, dtype=float)[index])
+        picture = _draw_view(ax, views[index], spec, windows[index], start)
+        known = origin is not None and bool(np.isfinite(np.asarray(origin, dtype=float)[index]).all())
+        _name_axes(ax, spec, index, known)
+        if vertex is not None and known and spec.axis_unit == "cm":
+            _mark_vertex(ax, spec.axes[index], vertex)
+    bar = figure.colorbar(picture, ax=list(axes[: len(views)]), pad=0.015, fraction=0.045, aspect=28)
+    bar.set_label(_SCALES[spec.value_unit][0], fontsize=10.5)
+    bar.ax.tick_params(labelsize=9)
+    if answer is not None:
+        _draw_answer(axes[-1], answer)
+    if title:
+        figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    return figure
+
+
+def event_colours() -> Colormap:
+    """White where nothing is, then from light to dark: readable in print and by any colour vision (part of magma)."""
+    part = matplotlib.colormaps["magma_r"](np.linspace(0.22, 1.0, 256))
+    return LinearSegmentedColormap.from_list("event", part).with_extremes(bad="white")
+
+
+def _windows(views: Floats, zoom: bool) -> list[tuple[slice, slice]]:
+    """Rows and columns to show of each view: equally large squares around the signal, inside the map."""
+    rows, cols = views.shape[1:]
+    if not zoom:
+        return [(slice(0, rows), slice(0, cols))] * len(views)
+    spans = [(_span(v.sum(axis=1)), _span(v.sum(axis=0))) for v in views]
+    z_span = (min(s[1][0] for s in spans), max(s[1][1] for s in spans))  # columns are one axis in all views
+    widest = max([s[0][1] - s[0][0] for s in spans] + [z_span[1] - z_span[0], _SMALLEST_WINDOW])
+    side = math.ceil(1.2 * widest)
+    return [(_around(s[0], side, rows), _around(z_span, side, cols)) for s in spans]
+
+
+def _span(profile: Floats) -> tuple[int, int]:
+    """First and one past the last bin that hold the middle 99% of a profile."""
+    total = np.abs(profile).cumsum()
+    if not len(total) or total[-1] <= 0:
+        return len(profile) // 2, len(profile) // 2
+    cut = (1 - _KEPT) / 2
+    first, last = np.searchsorted(total, [cut * total[-1], (1 - cut) * total[-1]])
+    return int(first), int(last) + 1
+
+
+def _around(span: tuple[int, int], side: int, size: int) -> slice:
+    side = min(side, size)
+    start = min(max((span[0] + span[1] - side) // 2, 0), size - side)
+    return slice(start, start + side)
+
+
+def _draw_view(ax: Axes, view: Floats, spec: MapSpec, window: tuple[slice, slice], start: Floats) -> Any:
+    _, factor, low, high = _SCALES[spec.value_unit]
+    shown = view[window] * factor
+    norm: Normalize = Normalize(low, high) if spec.value_unit == "grey" else LogNorm(low, high, clip=True)
+    (r0, r1), (c0, c1) = ((w.start, w.stop) for w in window)
+    extent = (
+        start[1] + c0 * spec.pitch[1],
+        start[1] + c1 * spec.pitch[1],
+        start[0] + r0 * spec.pitch[0],
+        start[0] + r1 * spec.pitch[0],
+    )
+    return ax.imshow(
+        np.ma.masked_where(shown <= 0, shown), origin="lower", extent=extent, norm=norm, cmap=event_colours(),
+        interpolation="nearest", aspect="equal" if spec.axis_unit == "cm" else "auto",
+    )  # fmt: skip
+
+
+def _name_axes(ax: Axes, spec: MapSpec, index: int, known: bool) -> None:
+    across, along = spec.axes[index]
+    # A tick or a wire is counted, a centimetre is measured: only the latter goes in brackets.
+    unit = f" [{spec.axis_unit}]" if spec.axis_unit == "cm" else ""
+    from_edge = "" if known or spec.axis_unit != "cm" else ", from the edge of the map"
+    ax.set_xlabel(f"{along}{unit}{from_edge}")
+    ax.set_ylabel(f"{across}{unit}")
+    ax.tick_params(labelsize=9.5)
+    ax.text(0.03, 0.965, f"view {spec.views[index]}", transform=ax.transAxes, va="top", fontsize=10, color="#444444")
+
+
+def _mark_vertex(ax: Axes, names: tuple[str, str], vertex: Sequence[float | None]) -> None:
+    place = dict(zip("xyz", vertex, strict=False))
+    across, along = place.get(names[0]), place.get(names[1])
+    if across is None or along is None or not (math.isfinite(across) and math.isfinite(along)):
+        return
+    ax.plot([along], [across], marker="o", markersize=11, markerfacecolor="none", markeredgecolor="#2b7a78", mew=1.2)
+
+
+def _draw_answer(ax: Axes, answer: Answer) -> None:
+    """Probabilities as bars; the true class is framed."""
+    names = list(answer.probability)
+    values = [answer.probability[n] for n in names]
+    at = np.arange(len(names))[::-1]
+    ax.barh(at, values, height=0.5, color=[colour(n, i) for i, n in enumerate(names)], alpha=0.85)
+    for y, name, value in zip(at, names, values, strict=True):
+        words = symbol(name) + ("  (truth)" if name == answer.truth else "")
+        ax.text(0, y + 0.32, words, va="bottom", fontsize=10, fontweight="bold" if name == answer.label else "normal")
+        ax.text(min(value, 0.72) + 0.03, y, f"{value:.2f}", va="center", fontsize=10, color="#222222")
+    ax.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.2))
+    ax.set_title("probability", fontsize=10.5, loc="left")
+    ax.set_yticks([])
+    ax.set_xticks([])
+    ax.minorticks_off()
+    for side in ("top", "right", "bottom"):
+        ax.spines[side].set_visible(False)

@@ -1,0 +1,116 @@
+"""Evaluation folders as the report reads them: result files only, no model and no events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from nuadapt.errors import InputFileError
+from nuadapt.evaluation.gallery import Gallery, read_gallery
+from nuadapt.evaluation.npz import Array, read_npz
+from nuadapt.record import read_json
+
+_NEEDED = ("model", "classes", "n_events", "accuracy", "per_class", "confusion", "confusion_counts", "intervals")
+_STEP = "Give a folder made by 'nuadapt evaluate'"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation folder: its metrics, record, curves and gallery; ``name`` is unique on a page."""
+
+    path: Path
+    name: str
+    metrics: dict[str, Any]
+    record: dict[str, Any]
+    curves: dict[str, Array]
+    gallery: Gallery | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(self.metrics["classes"])
+
+    @property
+    def coarsen(self) -> int:
+        """By how much the resolution was lowered for this evaluation; 1: as trained."""
+        predict = self.record.get("config", {}).get("predict", {})
+        return int(predict.get("coarsen", 1))
+
+    @property
+    def has_truth(self) -> bool:
+        """False if nothing could be scored."""
+        return bool(self.metrics["n_events"])
+
+    @property
+    def simulated(self) -> bool:
+        """True if nuadapt's own simulation made the events."""
+        made = self.record.get("data", {}).get("record", {})
+        return str(made.get("stage", "")).startswith("simulate")
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file name."""
+        return "".join(c if c.isalnum() else "-" for c in self.name).strip("-")
+
+
+def resolution(coarsen: int) -> str:
+    """How a resolution is called on the page."""
+    return {1: "full resolution", 2: "half resolution"}.get(coarsen, f"1/{coarsen} resolution")
+
+
+def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
+    """Read evaluation folders. A folder that holds evaluations (such as a run folder) stands for all of them.
+
+    Raises:
+        InputFileError: no evaluation in a folder, or a damaged one.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        inside = [folder] if (folder / "metrics.json").is_file() else _inside(folder)
+        if not inside:
+            raise InputFileError("no metrics.json in this folder or directly below it", where=folder, next_step=_STEP)
+        found += [p for p in inside if p.resolve() not in {f.resolve() for f in found}]
+    return _with_names([load_evaluation(folder) for folder in found])
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted({p.parent for pattern in ("*/metrics.json", "*/*/metrics.json") for p in folder.glob(pattern)})
+
+
+def load_evaluation(folder: Path) -> Evaluation:
+    """Read one evaluation folder.
+
+    Raises:
+        InputFileError: a file is missing or damaged.
+    """
+    metrics = read_json(folder / "metrics.json", next_step=_STEP)
+    lost = [k for k in _NEEDED if k not in metrics] if isinstance(metrics, dict) else list(_NEEDED)
+    if lost:
+        raise InputFileError(f"the metrics lack '{lost[0]}'", where=folder / "metrics.json", next_step=_STEP)
+    gallery = folder / "gallery.npz"
+    return Evaluation(
+        path=folder,
+        name=str(metrics["model"]),
+        metrics=metrics,
+        record=read_json(folder / "record.json", next_step=_STEP),
+        curves=read_npz(folder / "curves.npz"),
+        gallery=read_gallery(gallery) if gallery.is_file() else None,
+    )
+
+
+def _with_names(evaluations: list[Evaluation]) -> list[Evaluation]:
+    """Names made unique: with the resolution, and with the folder where that is not enough."""
+    named = [replace(e, name=e.name if e.coarsen == 1 else f"{e.name}, {resolution(e.coarsen)}") for e in evaluations]
+    names = [e.name for e in named]
+    return [replace(e, name=f"{e.name} [{e.path.name}]") if names.count(e.name) > 1 else e for e in named]
+
+
+def published() -> dict[str, Any]:
+    """The published numbers that stand beside ours, with their citation."""
+    text = files("nuadapt.report").joinpath("published.json").read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content

@@ -1,0 +1,297 @@
+"""One self-contained page of results from evaluation folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from nuadapt import __version__
+from nuadapt.errors import DataError, InputFileError, OutputError
+from nuadapt.report import figures
+from nuadapt.report.event_display import Answer, draw_event
+from nuadapt.report.loading import Evaluation, load_evaluations, published, resolution
+from nuadapt.report.style import embedded, save, title
+from nuadapt.report.tables import CLASS_COLUMNS, RUN_COLUMNS, Row, class_rows, metrics_markdown, run_groups
+
+_OUTPUTS = {"index.html", "results.md", "figures"}
+_MARK = '<meta name="generator" content="nuadapt report">'
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure on the page."""
+
+    title: str
+    caption: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventCard:
+    """An event of the gallery on the page."""
+
+    verdict: str  # right, wrong, unknown: chooses the colour
+    verdict_word: str
+    words: str
+    caption: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSection:
+    """All about one evaluation."""
+
+    name: str
+    slug: str
+    facts: list[tuple[str, str]]
+    remarks: list[str]
+    class_rows: list[Row]
+    wide: list[Picture]
+    figures: list[Picture]
+    gallery: list[EventCard]
+    record: str
+
+
+def make_report(
+    evaluations: Sequence[Path],
+    out: Path,
+    *,
+    title: str = "nuadapt results",
+    extra_figures: Sequence[tuple[str, str, Path]] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write ``out``/index.html, ``out``/results.md and ``out``/figures; gives the page.
+
+    ``evaluations`` are folders made by ``nuadapt evaluate``, or folders that hold such. ``extra_figures`` are
+    (title, caption, PNG) shown in a section of their own. An earlier report in ``out`` is replaced.
+
+    Raises:
+        InputFileError: a folder without evaluation, a damaged file, a missing extra figure.
+        OutputError: ``out`` holds something else, or is not writable.
+    """
+    if not evaluations:
+        raise DataError("no evaluation to report on", next_step="Give at least one folder made by 'nuadapt evaluate'")
+    loaded = load_evaluations(evaluations)
+    _check_place(out)
+    sections = []
+    for index, evaluation in enumerate(loaded):
+        sections.append(_section(evaluation, out / "figures"))
+        if progress is not None:
+            progress(index + 1, len(loaded))
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            title=title,
+            lead=_lead(loaded),
+            runs=sections,
+            groups=run_groups(loaded),
+            headings=[h for h, _ in RUN_COLUMNS.values()],
+            class_headings=list(CLASS_COLUMNS.values()),
+            published=published(),
+            comparison=_comparison(loaded, out / "figures"),
+            extra=[_extra(*given) for given in extra_figures],
+            definitions=_definitions(loaded),
+            version=__version__,
+        )
+    )
+    _write(out / "results.md", f"# {title}\n\n{metrics_markdown(loaded)}")
+    return _write(out / "index.html", page)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("nuadapt.report"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+
+
+def _check_place(out: Path) -> None:
+    """Only an empty place or an earlier report, finished or not, may be written to."""
+    names = {p.name for p in out.iterdir()} if out.is_dir() else set()
+    page = out / "index.html"
+    ours = not page.exists() or _MARK in page.read_text(encoding="utf-8", errors="replace")[:4000]
+    if (out.exists() and not out.is_dir()) or not names <= _OUTPUTS or not ours:
+        raise OutputError("this place is not empty and holds no report", where=out, next_step="Choose another folder")
+
+
+def _write(place: Path, text: str) -> Path:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write here ({error})", where=place) from error
+    return place
+
+
+def _picture(figure: Figure, place: Path, heading: str, caption: str) -> Picture:
+    return Picture(heading, caption, embedded(save(figure, place).read_bytes()))
+
+
+def _extra(heading: str, caption: str, png: Path) -> Picture:
+    try:
+        content = Path(png).read_bytes()
+    except OSError as error:
+        raise InputFileError(f"cannot read this figure ({error})", where=png) from error
+    if not content.startswith(b"\x89PNG"):
+        raise InputFileError("this figure is not a PNG", where=png)
+    return Picture(heading, caption, embedded(content))
+
+
+def _lead(loaded: Sequence[Evaluation]) -> str:
+    models = len({e.metrics["model"] for e in loaded})
+    files = sorted({str(e.record.get("data", {}).get("file", "unknown data")) for e in loaded})
+    events = sorted({int(e.metrics["n_predictions"]) for e in loaded})
+    return (
+        f"{len(loaded)} evaluation{'s' * (len(loaded) > 1)} of {models} model{'s' * (models > 1)} on "
+        f"{' and '.join(f'{n} events' for n in events)} of {', '.join(files)}."
+    )
+
+
+def _comparison(loaded: Sequence[Evaluation], place: Path) -> list[Picture]:
+    scored = [e for e in loaded if e.has_truth]
+    found = []
+    if any(b["low"] is not None for e in scored for b in e.metrics["by_energy"]):
+        words = "Share of event weight with the right label in bins of true energy, drawn at the mean energy of the bin"
+        found.append(
+            _picture(figures.accuracy_by_energy(scored), place / "accuracy-energy", "Accuracy and energy", f"{words}.")
+        )
+    if any(e.metrics["by_mode"] for e in scored):
+        words = "The same by interaction mode; below each mode its number of events."
+        found.append(_picture(figures.accuracy_by_mode(scored), place / "accuracy-mode", "Accuracy and mode", words))
+    return found
+
+
+def _section(evaluation: Evaluation, place: Path) -> RunSection:
+    slug = evaluation.slug
+    return RunSection(
+        name=evaluation.name,
+        slug=slug,
+        facts=_facts(evaluation),
+        remarks=_remarks(evaluation),
+        class_rows=class_rows(evaluation) if evaluation.has_truth else [],
+        wide=_wide_figures(evaluation, place / slug) if evaluation.has_truth else [],
+        figures=_narrow_figures(evaluation, place / slug) if evaluation.has_truth else [],
+        gallery=_cards(evaluation, place / slug / "events"),
+        record=json.dumps(evaluation.record, indent=1),
+    )
+
+
+def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """What was evaluated, as pairs of words."""
+    metrics, data = evaluation.metrics, evaluation.record.get("data", {})
+    config = evaluation.record.get("config", {})
+    spec = data.get("layout", {}).get("map_spec") or {}
+    stage = data.get("record", {}).get("stage", "unknown origin")
+    counts = ", ".join(f"{title(c)} {metrics['per_class'][c]['n_events']}" for c in evaluation.classes)
+    facts = [
+        ("data", f"{data.get('file', '?')} ({stage}), split {config.get('split', '?')}"),
+        ("events", f"{metrics['n_predictions']} predicted, {metrics['n_events']} scored ({counts})"),
+        ("resolution", resolution(evaluation.coarsen)),
+        ("fingerprint", str(data.get("key_fingerprint", "?"))[:16]),
+    ]
+    if spec:
+        pitch = " x ".join(f"{p:g}" for p in spec["pitch"])
+        shape = " x ".join(str(s) for s in spec["shape"])
+        facts.insert(
+            2, ("stored maps", f"views {', '.join(spec['views'])}, {shape} pixels of {pitch} {spec['axis_unit']}")
+        )
+    effective = metrics["effective_events"]
+    if metrics["n_events"] and abs(effective - metrics["n_events"]) > 1e-6 * metrics["n_events"]:
+        facts.append(("weighted", f"sum of weights {metrics['sum_of_weights']:.6g}, {effective:.1f} effective events"))
+    return facts
+
+
+def _remarks(evaluation: Evaluation) -> list[str]:
+    metrics = evaluation.metrics
+    remarks = [metrics["note"]] if metrics.get("note") else []
+    if metrics["n_without_label"] and metrics["n_events"]:
+        remarks.append(f"{metrics['n_without_label']} events belong to none of the classes and are not scored.")
+    if not evaluation.record.get("data", {}).get("complete", True):
+        remarks.append("The store was not finished by its writer: these are the events that it holds.")
+    return remarks + [f"Undefined: {reason}." for reason in metrics["undefined"] if metrics["n_events"]]
+
+
+def _wide_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
+    words = "large: share of event weight, small: number of events"
+    found = [
+        _picture(
+            figures.confusion(evaluation),
+            place / "confusion",
+            "Confusion",
+            f"Each row or column adds up to 1; {words}.",
+        ),
+        _picture(
+            figures.roc(evaluation),
+            place / "roc",
+            "ROC",
+            "Each class against the rest, by its probability; the right panel shows the same curves as rejection.",
+        ),
+    ]
+    if evaluation.curves:
+        found.append(
+            _picture(
+                figures.scores(evaluation),
+                place / "scores",
+                "Class probabilities",
+                "Distribution of each probability for the events of each true class, normalised to one.",
+            )
+        )
+    return found
+
+
+def _narrow_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
+    found = []
+    if evaluation.metrics["reliability"]:
+        words = "Below: share of event weight per bin. Points above the diagonal: the model is too modest."
+        found.append(_picture(figures.reliability(evaluation), place / "reliability", "Reliability", words))
+    if any(b["low"] is not None for b in evaluation.metrics["by_energy"]):
+        words = "Share of each true class that gets the right label."
+        found.append(
+            _picture(figures.recall_by_energy(evaluation), place / "recall-energy", "Recall and energy", words)
+        )
+    return found
+
+
+def _cards(evaluation: Evaluation, place: Path) -> list[EventCard]:
+    gallery = evaluation.gallery
+    if gallery is None:
+        return []
+    cards = []
+    for index, event in enumerate(gallery.events):
+        answer = Answer(event["probability"], event["label"], event["truth"])
+        figure = draw_event(
+            gallery.maps.dense(index),
+            gallery.maps.spec,
+            origin=gallery.maps.origin[index],
+            vertex=event["vertex"],
+            answer=answer,
+        )
+        png = save(figure, place / f"event-{index + 1:02d}")
+        cards.append(_card(event, embedded(png.read_bytes())))
+    return cards
+
+
+def _card(event: dict[str, Any], image: str) -> EventCard:
+    truth, label = event["truth"], event["label"]
+    verdict = "unknown" if truth is None else "right" if truth == label else "wrong"
+    said = f"prediction {title(label)} ({event['probability'][label]:.2f})"
+    words = said if truth is None else f"truth {title(truth)}, {said}"
+    facts = [f"{event['nu_energy']:.2f} GeV"] if event["nu_energy"] is not None else []
+    facts += [event["mode"]] if event["mode"] != "UNKNOWN" else []
+    source, run, subrun, number = event["key"]
+    facts += [f"{Path(source).name} {run}/{subrun}/{number}", event["reason"]]
+    return EventCard(verdict, verdict if truth is not None else "no truth", words, ", ".join(facts), image)
+
+
+def _definitions(loaded: Sequence[Evaluation]) -> list[tuple[str, str]]:
+    found: dict[str, str] = {}
+    for evaluation in loaded:
+        found |= evaluation.metrics.get("definitions", {})
+        found |= {k: str(v) for k, v in evaluation.metrics.get("not_reproducible", {}).items()}
+    return list(found.items())

@@ -1,0 +1,153 @@
+"""Numbers as tables: rows for the page, and Markdown for documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nuadapt.report.loading import Evaluation, published, resolution
+from nuadapt.report.style import title
+
+#: Column of the table of runs -> (heading, decimals).
+RUN_COLUMNS: dict[str, tuple[str, int]] = {
+    "accuracy": ("accuracy", 3),
+    "macro_precision": ("precision (macro)", 3),
+    "macro_recall": ("recall (macro)", 3),
+    "auc_ovr_macro": ("AUC (macro, one vs rest)", 3),
+    "ece": ("ECE", 3),
+    "ms_per_event": ("ms per event", 1),
+    "peak_memory_MB": ("peak memory [MB]", 0),
+}
+CLASS_COLUMNS: dict[str, str] = {
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "auc_ovr": "AUC",
+    "accuracy_ovr": "accuracy, one vs rest",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number and its interval as text; ``interval`` is empty where there is none."""
+
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table; ``published`` lines are other people's numbers from another dataset."""
+
+    name: str
+    events: str
+    cells: tuple[Cell, ...]
+    published: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Lines of one resolution."""
+
+    title: str
+    ours: tuple[Row, ...]
+    published: tuple[Row, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All lines, ours first."""
+        return (*self.ours, *self.published)
+
+
+def cell(value: Any, interval: Any = None, decimals: int = 3) -> Cell:
+    """A number with its interval; a dash where it is unknown.
+
+    >>> cell(0.87654, [0.86, 0.89])
+    Cell(text='0.877', interval='0.860 – 0.890')
+    """
+    if value is None or not math.isfinite(value):
+        return Cell("–")
+    limits = ""
+    if interval and None not in interval:
+        limits = f"{interval[0]:.{decimals}f} – {interval[1]:.{decimals}f}"
+    return Cell(f"{value:.{decimals}f}", limits)
+
+
+def run_groups(evaluations: Sequence[Evaluation]) -> list[Group]:
+    """Our runs, then the published rows, per resolution."""
+    known = published()["by_coarsen"]
+    factors = sorted({e.coarsen for e in evaluations} | ({int(k) for k in known} if evaluations else set()))
+    groups = []
+    for factor in factors:
+        ours = [_run_row(e) for e in evaluations if e.coarsen == factor]
+        theirs = [_published_row(r) for r in known.get(str(factor), {"rows": []})["rows"]]
+        if ours or theirs:
+            groups.append(Group(resolution(factor), tuple(ours), tuple(theirs)))
+    return groups
+
+
+def _run_row(evaluation: Evaluation) -> Row:
+    metrics = evaluation.metrics
+    limits = metrics["intervals"] | {"ms_per_event": metrics.get("ms_per_event_interval")}
+    cells = tuple(cell(metrics.get(k), limits.get(k), d) for k, (_, d) in RUN_COLUMNS.items())
+    return Row(evaluation.name, str(metrics["n_events"]), cells)
+
+
+def _published_row(given: Mapping[str, Any]) -> Row:
+    # The publication prints shares with two digits; no digit is added here.
+    cells = tuple(cell(given.get(k), None, 2 if d == 3 else 0) for k, (_, d) in RUN_COLUMNS.items())
+    return Row(str(given["model"]), str(published()["test_events"]), cells, published=True)
+
+
+def class_rows(evaluation: Evaluation) -> list[Row]:
+    """Per-class metrics of one evaluation."""
+    rows = []
+    for name in evaluation.classes:
+        mine = evaluation.metrics["per_class"][name]
+        cells = tuple(cell(mine[k], mine["intervals"][k]) for k in CLASS_COLUMNS)
+        rows.append(Row(title(name), str(mine["n_events"]), cells))
+    return rows
+
+
+def metrics_markdown(evaluations: Sequence[Evaluation]) -> str:
+    """The table of runs beside the published rows, as Markdown."""
+    source = published()["short"]
+    heads = ["model", "resolution", "events", *(h for h, _ in RUN_COLUMNS.values())]
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    for group in run_groups(evaluations):
+        for row in group.rows:
+            name = f"{row.name} (published, another dataset: {source})" if row.published else f"**{row.name}**"
+            cells = [f"{c.text} ({c.interval})" if c.interval else c.text for c in row.cells]
+            lines.append(_line([name, group.title, row.events, *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def checks_markdown(checks: Sequence[Mapping[str, Any]]) -> str:
+    """The validation of the simulation as Markdown; ``checks`` are ``Check.as_dict()``."""
+    heads = ["", "quantity", "at", "measured", "published", "tolerance", "unit", "within", "source"]
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    for check in checks:
+        error = check.get("error") or 0.0
+        measured = f"{check['measured']:.4g}" + (f" ± {error:.2g}" if error else "")
+        lines.append(
+            _line(
+                [
+                    str(check["group"]),
+                    str(check["quantity"]),
+                    str(check["condition"]),
+                    measured,
+                    f"{check['expected']:.4g}",
+                    f"{check['tolerance']:.2g}",
+                    str(check["unit"]),
+                    "yes" if check["passed"] else "**no**",
+                    str(check["source"]),
+                ]
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
