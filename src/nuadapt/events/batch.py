@@ -173,8 +173,14 @@ class EventBatch:
         return flavour_label(self["nu_pdg"], self["current"])
 
     def select(self, index: Array) -> EventBatch:
-        """The events ``index`` (integers or a boolean mask), in that order."""
+        """The events ``index`` (integers or a boolean mask), in that order.
+
+        Raises:
+            DataError: a mask of another length.
+        """
         index = np.asarray(index)
+        if index.dtype == bool and index.shape != (len(self),):
+            raise DataError(f"a mask of {len(index)} for {len(self)} events")
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
         return replace(
             self,

@@ -202,7 +202,7 @@ class PixelMaps:
         unique, inverse = np.unique(pixel, return_inverse=True)
         value: Array = np.bincount(inverse, weights=self.value, minlength=len(unique))
         if how == "mean":
-            value /= factor * factor
+            value = value / factor**2  # not in place: of no pixels NumPy counts integers
         counts = np.bincount(unique // (rows * cols), minlength=len(self.offsets) - 1)
         pitch = (self.spec.pitch[0] * factor, self.spec.pitch[1] * factor)
         return replace(

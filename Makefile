@@ -1,0 +1,44 @@
+# make help lists the targets. Nothing but Python (>= 3.11), make and a C compiler is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+# Two test processes of one thread each: the machine has few cores, and numba and torch would each take all.
+JOBS ?= 2
+THREADS := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types datasheet clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "nuadapt needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Installing the locked packages into $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: $(STAMP)  ## simulate, train and report a small study; the page is demo/report/index.html
+	@$(BIN)/nuadapt reproduce cnn --scale smoke --out $(DEMO)
+
+test: lint types $(STAMP)  ## ruff, mypy and pytest
+	@$(THREADS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+lint: $(STAMP)  ## style
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
+
+types: $(STAMP)  ## types
+	@$(BIN)/mypy
+
+datasheet: $(STAMP)  ## write docs/datasheet.md from the schema
+	@$(BIN)/python -m nuadapt.events.datasheet docs/datasheet.md
+
+clean:  ## remove the environment, the demonstration and all caches
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
