@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,16 @@ def library_versions() -> dict[str, str]:
 
 def make_record(stage: str, config: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A record for one stage: its name, settings, versions, and what the caller adds (seed, data, counts)."""
-    return {
+    record: dict[str, Any] = {
         "stage": stage,
         "config": config,
         "versions": library_versions(),
         "python": platform.python_version(),
         **more,
     }
+    # As it will be read back (lists for tuples, text for number keys), so that records compare equal.
+    plain: dict[str, Any] = json.loads(json.dumps(record))
+    return plain
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -52,6 +56,8 @@ def write_json(path: Path, content: Any) -> None:
         beside.write_text(json.dumps(content, indent=1, sort_keys=False) + "\n", encoding="utf-8")
         os.replace(beside, path)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise OutputError(f"cannot write here ({error})", where=path) from error
 
 
