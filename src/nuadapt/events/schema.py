@@ -76,7 +76,7 @@ _TRUTH = (
 )
 _VISIBLE = (
     Field("deposited_energy", "f4", "GeV", "energy deposited in the instrumented argon", "visible", _NAN),
-    Field("map_fraction", "f4", "", "share of deposited_energy inside the cropped map", "visible", _NAN),
+    Field("map_fraction", "f4", "", "share of deposited_energy inside both cropped views", "visible", _NAN),
     Field("muon_track_length", "f4", "cm", "primary muon's path inside the map", "visible", _NAN),
     Field("muon_contained", "i1", "", "1: the primary muon ends inside the map, 0: it leaves it", "visible", -1),
     Field("shower_energy", "f4", "GeV", "leading electromagnetic shower inside the map", "visible", _NAN),

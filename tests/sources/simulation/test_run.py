@@ -96,12 +96,12 @@ def test_truth_and_maps_belong_together(undisturbed):
     maps = batch.pixelmap
     in_map = batch["deposited_energy"] * batch["map_fraction"]
     for event in range(len(batch)):
-        image = maps.dense(event)
-        # The threshold and diffusion over the edge take a little; nothing is added.
-        assert image.sum(axis=(1, 2)) == pytest.approx(in_map[event], rel=0.12, abs=5e-3)
-        assert image.sum(axis=(1, 2)).max() <= in_map[event] * 1.02 + 1e-3
-    visible = batch["nu_energy"] - np.where(batch["current"] == Current.NC, 0.0, 0.0)
-    assert np.all(batch["deposited_energy"] <= visible + 0.2)  # rest masses and binding can add a little
+        # A view is cropped in its own two axes only, so it holds at least what both views share. The threshold
+        # and diffusion over the edge take a little; nothing is added.
+        energy = maps.dense(event).sum(axis=(1, 2))
+        assert np.all(energy > 0.88 * in_map[event] - 5e-3)
+        assert np.all(energy <= batch["deposited_energy"][event] * 1.0001)
+    assert np.all(batch["deposited_energy"] <= batch["nu_energy"] + 0.2)  # rest masses and binding can add a little
     assert np.all(batch["q0"] == pytest.approx(batch["nu_energy"] - batch["lepton_energy"], abs=1e-4))
     assert np.allclose(batch["Q2"], batch["q3"] ** 2 - batch["q0"] ** 2, atol=2e-3)
     assert np.all(batch["inelasticity_y"] <= 1)

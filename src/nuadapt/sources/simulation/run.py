@@ -156,6 +156,7 @@ def simulate(plan: SimulationPlan, out: Path, progress: Progress | None = None) 
         OutputError: ``out`` is a finished file, or an unfinished one of another plan.
         InputFileError: the vertices file cannot be read.
     """
+    LArTPC(plan.config, plan.seed)  # refuses impossible settings before anything is written
     record, report = plan.record(), ReadReport()
     layout = Layout(has_truth=True, has_particles=True, map_spec=plan.config.readout.map_spec)
     writer = _open_writer(out, layout, record)
