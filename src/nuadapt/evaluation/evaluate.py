@@ -95,7 +95,7 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Write record.json, predictions.parquet (and .csv), metrics.json, curves.npz and gallery.npz into ``out``.
 
-    Gives the content of metrics.json. The same call on a finished folder returns at once; on an unfinished one it goes on.
+    Gives the content of metrics.json. On a finished folder it returns at once, on an unfinished one it goes on.
 
     Raises:
         OutputError: ``out`` holds something else.

@@ -37,7 +37,8 @@ def read_npz(path: Path) -> dict[str, Array]:
         InputFileError: missing, damaged, or with pickled content.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, because NumPy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
         raise InputFileError(f"this is not a file of arrays ({error})", where=path) from error
