@@ -1,0 +1,64 @@
+"""Presets by name (data in ``presets/*.yaml``) and the family that builds each.
+
+A family is a module with ``build(preset, *, n_views, classes, label_smoothing) -> nn.Module``. Its model's
+``forward(pixels=..., labels=..., weight=..., total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C)
+as logits; that is all that training and inference ask of a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib import resources
+from typing import Any
+
+import yaml
+from torch import nn
+
+from nuadapt.errors import ConfigError, nearest
+
+#: Family -> module that builds it; imported only when used.
+FAMILIES: dict[str, str] = {"siamese-cnn": "nuadapt.models.siamese_cnn"}
+
+
+def preset_names() -> tuple[str, ...]:
+    """All presets that come with nuadapt."""
+    folder = resources.files("nuadapt.models") / "presets"
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The content of a preset.
+
+    Raises:
+        ConfigError: no preset of that name.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"no preset '{name}'", expected=nearest(name, preset_names()))
+    text = (resources.files("nuadapt.models") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+    preset: dict[str, Any] = yaml.safe_load(text)
+    return preset
+
+
+def build_model(
+    preset: dict[str, Any], *, n_views: int, classes: tuple[str, ...], label_smoothing: float = 0.0
+) -> nn.Module:
+    """A model with fresh weights.
+
+    Raises:
+        ConfigError: the preset's family is unknown, or cannot be built so.
+    """
+    family = str(preset.get("family"))
+    if family not in FAMILIES:
+        raise ConfigError(f"unknown model family '{family}'", expected=nearest(family, FAMILIES))
+    model: nn.Module = importlib.import_module(FAMILIES[family]).build(
+        preset, n_views=n_views, classes=classes, label_smoothing=label_smoothing
+    )
+    return model
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Number of parameters by top-level part, with ``total`` and ``trainable``."""
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    total = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {**{name: n for name, n in parts.items() if n}, "total": total, "trainable": trainable}

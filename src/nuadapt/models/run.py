@@ -1,0 +1,157 @@
+"""A trained model from its run folder: safetensors and JSON only, nothing is unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from nuadapt.errors import ConfigError, DataError, InputFileError, listed, nearest
+from nuadapt.events.truth import FLAVOUR_CLASSES
+from nuadapt.models.inputs import PixelInput
+from nuadapt.models.registry import build_model
+from nuadapt.record import read_json
+
+PRECISIONS = ("auto", "bf16", "float32")
+_STEP = "Give the folder of a finished 'nuadapt train' run"
+
+
+def use_bf16(precision: str) -> bool:
+    """Whether to multiply in bfloat16: ``auto`` does where the hardware has instructions for it.
+
+    Raises:
+        ConfigError: a precision other than auto, bf16, float32.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"unknown precision '{precision}'", expected=nearest(precision, PRECISIONS))
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to answer."""
+
+    network: nn.Module
+    id: str
+    classes: tuple[str, ...]
+    input: PixelInput
+    record: dict[str, Any]
+    bf16: bool
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.network.parameters()).device
+
+    def posterior(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Class probabilities, shape (B, C), rows sum to 1, for grey images of shape (B, V, H, W).
+
+        Raises:
+            DataError: images of another number of views than the model was trained on.
+        """
+        if images.ndim != 4 or images.shape[1] != len(self.input.views):
+            raise DataError(
+                f"images have shape {images.shape}",
+                expected=f"(events, {len(self.input.views)}, height, width) for the views {self.input.views}",
+            )
+        pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.network(pixels=pixels)["logits"]  # (B, C)
+        # Scores leave the model in float32; the softmax adds up to 1 to the precision of the result.
+        probabilities: npt.NDArray[np.float64] = logits.float().double().softmax(dim=1).cpu().numpy()
+        return probabilities
+
+
+def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
+    """The model of a finished run folder, ready to answer, on the GPU if there is one.
+
+    Raises:
+        InputFileError: no such folder, an unfinished run, damaged files, weights that do not fit.
+        ConfigError: unknown precision.
+    """
+    path = Path(path)
+    record = _checked_record(path)
+    classes = tuple(record["classes"])
+    reads = PixelInput.from_dict(record["input"])
+    network = build_model(record["architecture"], n_views=len(reads.views), classes=classes)
+    weights = path / "model.safetensors"
+    load_weights(network, weights)
+    network.eval()
+    network.requires_grad_(False)
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
+    return LoadedModel(network, f"{record['preset']}-{digest}", classes, reads, record, use_bf16(precision))
+
+
+def _checked_record(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise InputFileError(
+            "no such folder" if not path.exists() else "this is not a folder", where=path, next_step=_STEP
+        )
+    at = path / "record.json"
+    record = read_json(at, next_step=_STEP)
+    if not isinstance(record, dict) or record.get("stage") != "train":
+        raise InputFileError("this is not the record of a training run", where=at, next_step=_STEP)
+    if record.get("status") != "finished":
+        raise InputFileError(
+            "this run is not finished", where=path, next_step="Go on with it by the same 'nuadapt train' command"
+        )
+    missing = [name for name in ("preset", "architecture", "classes", "input") if name not in record]
+    if missing:
+        raise InputFileError(f"the record lacks {listed(missing)}", where=at, next_step=_STEP)
+    if tuple(record["classes"]) != FLAVOUR_CLASSES:
+        raise InputFileError(
+            f"the model's classes are {listed(record['classes'])}", where=at, expected=listed(FLAVOUR_CLASSES)
+        )
+    return record
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a model with the tensors of a safetensors file; every tensor must fit.
+
+    Raises:
+        InputFileError: missing or damaged file, or tensors that do not fit, listed as loaded, skipped, missing.
+    """
+    if not path.is_file():
+        raise InputFileError("the weights file is missing", where=path, next_step=_STEP)
+    try:
+        given = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputFileError(f"this is not a sound safetensors file ({error})", where=path, next_step=_STEP) from error
+    _check_fit(network.state_dict(), given, path)
+    network.load_state_dict(given)
+
+
+def _check_fit(wanted: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:
+    fitting = [n for n in wanted if n in given and given[n].shape == wanted[n].shape]
+    skipped = [
+        f"{n} {tuple(given[n].shape)}" + (f" where the model has {tuple(wanted[n].shape)}" if n in wanted else "")
+        for n in given
+        if n not in fitting
+    ]
+    missing = [n for n in wanted if n not in given]
+    if skipped or missing:
+        raise InputFileError(
+            f"the weights do not fit the model: {len(fitting)} tensors fit; "
+            f"{len(skipped)} do not: {listed(skipped) or 'none'}; "
+            f"{len(missing)} are missing: {listed(missing) or 'none'}",
+            where=path,
+            expected=f"the {len(wanted)} tensors of the model that record.json describes",
+        )

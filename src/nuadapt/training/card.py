@@ -1,0 +1,51 @@
+"""The model card of a run, in Markdown, from its record alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nuadapt.events.truth import FLAVOUR_TITLES
+
+
+def model_card(record: dict[str, Any]) -> str:
+    """What the model is, what it reads, what it learned from, and what to keep in mind."""
+    spec, reads, best, events = record["map_spec"], record["input"], record["best"], record["data"]["events"]
+    factor = reads["coarsen"]
+    pitch = " x ".join(f"{p * factor:g}" for p in spec["pitch"])
+    unlabelled = events["without_label"]
+    lines = [
+        f"# {record['preset']} for {', '.join(FLAVOUR_TITLES.get(c, c) for c in record['classes'])}",
+        "",
+        f"Network `{record['preset']}` with {record['parameters']['total']:,} parameters, trained by nuadapt "
+        f"{record['versions'].get('nuadapt', '')}.",
+        "",
+        "## Input",
+        "",
+        f"- views {', '.join(reads['views'])}, pixels of {pitch} {spec['axis_unit']} "
+        f"({factor} x {factor} stored pixels joined)",
+        f"- grey levels 0 to 1 from {spec['value_unit']}: {reads['grey']['kind']}, full at {reads['grey']['full']:g}, "
+        f"knee {reads['grey']['knee']:g}",
+        "",
+        "## Training",
+        "",
+        *(f"- {name} events: {_counts(events[name])}" for name in ("train", "val")),
+        f"- left out because they belong to no class: {unlabelled['train']} train, {unlabelled['val']} val",
+        f"- {record['epochs']} epochs, best validation loss {best['val_loss']:.4f} (accuracy "
+        f"{best['val_accuracy']:.4f}) after epoch {best['epoch']}",
+        f"- seed {record['seed']}, {'bfloat16 with float32 normalisation' if record['bf16'] else 'float32'}",
+        f"- data fingerprint `{record['data']['fingerprint'][:16]}`",
+        "",
+        "## Keep in mind",
+        "",
+        "- Probabilities hold for events like those of training: same detector response, same class shares.",
+        "- Validation figures chose this model; quote figures of the test split.",
+        "- Equal settings give equal weights on the same machine with the same number of threads.",
+        "",
+        "Use: `nuadapt evaluate RUN --data EVENTS.h5 --out DIR`. All settings: `config.yaml`, `record.json`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(by_class: dict[str, int]) -> str:
+    parts = ", ".join(f"{n:,} {FLAVOUR_TITLES.get(name, name)}" for name, n in by_class.items())
+    return f"{sum(by_class.values()):,} ({parts})"

@@ -1,0 +1,114 @@
+"""Settings of a training run: each default once, with its reason. Recipes are YAML files of these settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from nuadapt.errors import ConfigError, nearest
+from nuadapt.events.pixelmap import GreyTransform
+from nuadapt.models.registry import preset_names
+from nuadapt.settings import apply_words, build, read_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class InputConfig:
+    """What the model sees of a stored map."""
+
+    views: tuple[str, ...] = ()  # none named: all views of the store, in its order
+    coarsen: int = 1  # stored pixels joined per side
+    grey: GreyTransform = field(default_factory=GreyTransform)
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """Update rule and learning rate over time."""
+
+    name: Literal["adamw", "adam"] = "adamw"
+    lr: float = 1e-3  # at batch 64; scale with the batch
+    weight_decay: float = 0.02  # not on normalisations and biases
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: float = 1.0  # batch statistics are unsettled in the first steps
+    max_grad_norm: float = 5.0  # guards against a rare huge step; ordinary norms are below it
+
+    def __post_init__(self) -> None:
+        if not (self.lr > 0 and self.weight_decay >= 0 and self.warmup_epochs >= 0 and self.max_grad_norm >= 0):
+            raise ConfigError(
+                f"optimizer with lr={self.lr}, weight_decay={self.weight_decay}, "
+                f"warmup_epochs={self.warmup_epochs}, max_grad_norm={self.max_grad_norm} is impossible",
+                expected="positive lr, nothing negative",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """One training run."""
+
+    preset: str = "siamese-cnn"
+    task: Literal["flavour"] = "flavour"
+    input: InputConfig = field(default_factory=InputConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = 30
+    batch_size: int = 64  # events per step and process, before accumulation
+    accumulate: int = 1  # batches per update; their losses add up to that of one large batch
+    patience: int = 10  # epochs without a better validation loss before the run stops
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: every class has the same total weight
+    flips: bool = True  # mirror x and y at random: the physics is symmetric in both, z is the beam
+    precision: Literal["auto", "bf16", "float32"] = "auto"  # auto: bf16 where the hardware multiplies in it
+    train_events: int = 0  # use only that many training events (the first by key order in the file); 0: all
+    seed: int = 1
+    workers: int = 1  # reader processes; no influence on results
+    log_every: int = 20  # steps
+    checkpoint_minutes: float = 10.0  # also saved at every end of epoch; no influence on results
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("patience", 1), ("log_every", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"setting '{name}' = {getattr(self, name)}", expected=f"at least {least}")
+        if min(self.workers, self.train_events, self.seed, self.checkpoint_minutes) < 0:
+            raise ConfigError("workers, train_events, seed and checkpoint_minutes cannot be negative")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(f"setting 'label_smoothing' = {self.label_smoothing}", expected="0 or more, below 1")
+        if self.preset not in preset_names():
+            raise ConfigError(f"no preset '{self.preset}'", expected=nearest(self.preset, preset_names()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and JSON."""
+        given = asdict(self)
+        given["input"]["views"] = list(self.input.views)
+        given["optimizer"]["betas"] = list(self.optimizer.betas)
+        return given
+
+    def of_result(self) -> dict[str, Any]:
+        """The settings that a result depends on: all but reader processes and the rhythm of saving and logging."""
+        return {k: v for k, v in self.as_dict().items() if k not in ("workers", "log_every", "checkpoint_minutes")}
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Training recipes that come with nuadapt."""
+    folder = resources.files("nuadapt") / "recipes" / "train"
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def load_recipe(recipe: str | Path, words: Sequence[str] = ()) -> TrainingConfig:
+    """The settings of a recipe (its name, or a YAML file), changed by ``key=value`` words.
+
+    Raises:
+        ConfigError: no such recipe, unknown key (the closest is named), impossible value.
+        InputFileError: the file is not readable or not YAML.
+    """
+    path = Path(recipe)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(recipe) not in recipe_names():
+            raise ConfigError(
+                f"no training recipe '{recipe}'",
+                expected=nearest(str(recipe), recipe_names()),
+                next_step="Or give a YAML file",
+            )
+        path = Path(str(resources.files("nuadapt") / "recipes" / "train" / f"{recipe}.yaml"))
+    return build(TrainingConfig, apply_words(read_yaml(path), words), where=f"training recipe {recipe}")

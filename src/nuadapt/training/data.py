@@ -1,0 +1,262 @@
+"""Events for training: labels and weights, the order of an epoch, mirror images, lazy reading.
+
+What a batch holds is a function of (seed, epoch, step) alone. Reader processes change nothing: an index handed to
+a reader carries the epoch with it, and mirror images follow from the event's row and the epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from nuadapt.errors import DataError
+from nuadapt.events.batch import EventBatch
+from nuadapt.events.pixelmap import MapSpec
+from nuadapt.events.splits import SPLITS, hash_keys
+from nuadapt.events.store import EventStore
+from nuadapt.events.truth import FLAVOUR_CLASSES, NO_LABEL, flavour_label
+from nuadapt.models.inputs import PixelInput
+from nuadapt.training.config import TrainingConfig
+
+Array = npt.NDArray[Any]
+#: Contiguous events read at once: enough that opening an HDF5 range costs little per event.
+BLOCK = 64
+#: Blocks shuffled together; a batch mixes events of up to so many places of the file.
+POOL = 32
+_FLIPPED_AXES = ("x", "y")  # the physics is symmetric under x -> -x and y -> -y; z is the beam
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The labelled events of one split: store rows ``rows`` (n,), ``label`` (n,), ``weight`` (n,), all aligned."""
+
+    rows: npt.NDArray[np.int64]
+    label: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a store offers to a training run."""
+
+    train: Sample
+    val: Sample
+    spec: MapSpec
+    fingerprint: str
+    counts: dict[str, Any]  # events per split, without label, per class
+
+
+def prepare(path: Path, config: TrainingConfig) -> TrainingData:
+    """Labels, weights and splits of a store; no pixel is read.
+
+    Raises:
+        DataError: no pixel maps, no truth, no labelled training or validation events, negative weights.
+        InputFileError: not a store.
+    """
+    with EventStore(path) as store:
+        spec = store.layout.map_spec
+        if spec is None or not store.layout.has_truth:
+            missing = "pixel maps" if spec is None else "truth"
+            raise DataError(f"these events have no {missing}", where=path, next_step="Train on simulated events")
+        label = flavour_label(store.column("nu_pdg"), store.column("current")).astype(np.int64)
+        weight = store.column("weight").astype(np.float32)
+        split = store.column("split")
+        fingerprint = _fingerprint(store, split)
+    counts: dict[str, Any] = {"without_label": {}}
+    samples = []
+    for number, name in enumerate(SPLITS[:2]):
+        rows = np.flatnonzero((split == number) & (label != NO_LABEL))
+        counts["without_label"][name] = int(np.sum((split == number) & (label == NO_LABEL)))
+        if number == 0 and config.train_events:
+            rows = rows[: config.train_events]
+        counts[name] = {c: int(np.sum(label[rows] == i)) for i, c in enumerate(FLAVOUR_CLASSES)}
+        samples.append(_checked(Sample(rows, label[rows], weight[rows]), name, path))
+    factor = class_weights(samples[0], config.class_weights)
+    train, val = (Sample(s.rows, s.label, s.weight * factor[s.label]) for s in samples)
+    return TrainingData(train, val, spec, fingerprint, counts)
+
+
+def _checked(sample: Sample, split: str, path: Path) -> Sample:
+    if not len(sample.rows):
+        raise DataError(
+            f"no labelled events in the split '{split}'",
+            where=path,
+            expected="train and val events of the classes " + ", ".join(FLAVOUR_CLASSES),
+            next_step="Look at the file with 'nuadapt info'",
+        )
+    if sample.weight.min() < 0 or sample.weight.sum() <= 0:
+        raise DataError(
+            f"event weights in '{split}' are negative or add up to nothing",
+            where=path,
+            expected="weights of at least 0; a cross-entropy with negative weights has no minimum",
+        )
+    return sample
+
+
+def _fingerprint(store: EventStore, split: Array) -> str:
+    """Cheap identity of the data: how it was made and how many events stand where. No pixel is read."""
+    counts = {int(k): int(n) for k, n in zip(*np.unique(split, return_counts=True), strict=True)}
+    identity = [store.record, json.loads(store.layout.to_json()), list(store.sources), len(store), counts]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def class_weights(sample: Sample, kind: str) -> npt.NDArray[np.float32]:
+    """Factor per class, shape (C,). ``balanced``: all classes present have the same total weight, the sum is kept.
+
+    A class without events gets 1.
+    """
+    n_classes = len(FLAVOUR_CLASSES)
+    if kind == "none":
+        return np.ones(n_classes, dtype=np.float32)
+    total = np.bincount(sample.label, weights=sample.weight, minlength=n_classes)
+    share = total.sum() / max(1, np.count_nonzero(total))
+    return np.where(total > 0, share / np.where(total > 0, total, 1), 1).astype(np.float32)
+
+
+class Draw(NamedTuple):
+    """One event of one epoch: position in the sample, and the epoch (-1: as stored, no mirror image)."""
+
+    at: int
+    epoch: int
+
+
+class BlockShuffle(Sampler[Draw]):
+    """Order of an epoch: blocks of neighbouring events in random order, mixed within pools of blocks.
+
+    Neighbours in the file are read together, which HDF5 is fast at, while a batch still mixes many places.
+    The order is a function of (seed, epoch).
+    """
+
+    def __init__(self, rows: npt.NDArray[np.int64], seed: int) -> None:
+        self.block_of = np.asarray(rows) // BLOCK
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration goes through."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.block_of)
+
+    def order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Positions in the sample, each once, shape (n,)."""
+        random = np.random.default_rng([self.seed, epoch])
+        blocks = random.permutation(np.unique(self.block_of))
+        rank = np.empty(int(self.block_of.max()) + 1, dtype=np.int64)
+        rank[blocks] = np.arange(len(blocks))
+        pool = rank[self.block_of] // POOL  # (n,)
+        order: npt.NDArray[np.int64] = np.lexsort((random.random(len(pool)), pool)).astype(np.int64)
+        return order
+
+    def __iter__(self) -> Iterator[Draw]:
+        epoch = self.epoch
+        return (Draw(int(at), epoch) for at in self.order(epoch))
+
+
+class InOrder(Sampler[Draw]):
+    """All events once, as stored."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[Draw]:
+        return (Draw(at, -1) for at in range(self.n))
+
+
+def flip_bits(seed: int, epoch: Array, rows: Array) -> npt.NDArray[np.bool_]:
+    """Which coordinates of each event are mirrored, shape (n, 2) for x and y; a function of seed, epoch and row."""
+    fixed = np.zeros(len(rows), dtype=np.int64)
+    bits = hash_keys(fixed + seed, epoch, rows, fixed, ["mirror"])  # (n,)
+    flip: npt.NDArray[np.bool_] = (bits[:, None] >> np.arange(2, dtype=np.uint64)) & np.uint64(1) == 1
+    return flip
+
+
+def mirror(images: Array, axes: Sequence[tuple[str, str]], flip: npt.NDArray[np.bool_]) -> None:
+    """Mirror ``images`` (n, V, H, W) in place: every axis named x or y of the events that ``flip`` (n, 2) says."""
+    for view, pair in enumerate(axes):
+        for direction, name in enumerate(pair):  # 0: rows, 1: columns
+            if name in _FLIPPED_AXES:
+                chosen = np.flatnonzero(flip[:, _FLIPPED_AXES.index(name)])
+                images[chosen, view] = np.flip(images[chosen, view], axis=1 + direction)
+
+
+class PixelDataset(Dataset[dict[str, torch.Tensor]]):
+    """Batches of grey images with label and weight, read when asked for; each process opens the file itself.
+
+    Asked for many events at once (``__getitems__``), as the loader does, it returns them as one batch:
+    ``pixels`` (B, V, H, W), ``labels`` (B,), ``weight`` (B,).
+    """
+
+    def __init__(self, path: Path, sample: Sample, reads: PixelInput, flip_seed: int | None = None) -> None:
+        self.path, self.sample, self.reads, self.flip_seed = path, sample, reads, flip_seed
+        self._store: EventStore | None = None
+        self._blocks: OrderedDict[int, EventBatch] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None, "_blocks": OrderedDict()}
+
+    def __len__(self) -> int:
+        return len(self.sample.rows)
+
+    def __getitem__(self, draw: Draw) -> dict[str, torch.Tensor]:
+        return self.__getitems__([draw])
+
+    def __getitems__(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
+        at = np.array([d.at for d in draws], dtype=np.int64)
+        epoch = np.array([d.epoch for d in draws], dtype=np.int64)
+        rows = self.sample.rows[at]
+        images = self._images(rows)
+        if self.flip_seed is not None:
+            mirror(images, self._axes(), flip_bits(self.flip_seed, epoch, rows) & (epoch >= 0)[:, None])
+        return {
+            "pixels": torch.from_numpy(images),
+            "labels": torch.from_numpy(self.sample.label[at]),
+            "weight": torch.from_numpy(self.sample.weight[at]),
+        }
+
+    def _axes(self) -> list[tuple[str, str]]:
+        spec = next(iter(self._blocks.values())).pixelmap.spec  # type: ignore[union-attr]
+        return [spec.axes[spec.views.index(view)] for view in self.reads.views]
+
+    def _images(self, rows: Array) -> npt.NDArray[np.float32]:
+        """Grey images of ``rows`` in their order, (n, V, H, W), block by block."""
+        block_of = rows // BLOCK
+        order = np.argsort(block_of, kind="stable")
+        parts = []
+        for block in np.unique(block_of):
+            maps = self._block(int(block)).pixelmap
+            if maps is None:
+                raise DataError("these events have no pixel maps", where=self.path)
+            parts.append(maps.select(rows[block_of == block] - block * BLOCK))
+        images = self.reads.images(type(parts[0]).concatenate(parts))
+        return images[np.argsort(order, kind="stable")]
+
+    def _block(self, block: int) -> EventBatch:
+        """A block of neighbouring events; the pool in use is kept, so each block is read once an epoch."""
+        if block in self._blocks:
+            self._blocks.move_to_end(block)
+            return self._blocks[block]
+        if self._store is None:
+            self._store = EventStore(self.path)
+        self._blocks[block] = self._store.read(slice(block * BLOCK, (block + 1) * BLOCK))
+        while len(self._blocks) > 2 * POOL:
+            self._blocks.popitem(last=False)
+        return self._blocks[block]
+
+
+def as_batch(batch: Any) -> Any:
+    """Collate function: the dataset returns whole batches already."""
+    return batch

@@ -1,0 +1,241 @@
+"""The one training engine: ``transformers.Trainer`` with exact resumption, weighted losses and a quiet console.
+
+Best weights, early stopping and the log are kept by one callback whose state travels in every checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import nn
+from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from nuadapt.errors import ConfigError
+from nuadapt.models.run import use_bf16
+from nuadapt.training.config import TrainingConfig
+from nuadapt.training.data import BlockShuffle, InOrder, PixelDataset, as_batch
+from nuadapt.training.folder import RunFolder
+
+Progress = Callable[[int, int], None]
+
+
+def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int) -> TrainingArguments:
+    """Settings of the Trainer for a run."""
+    optimizer = config.optimizer
+    return TrainingArguments(
+        output_dir=str(folder.checkpoints),
+        use_cpu=not torch.cuda.is_available(),
+        bf16=use_bf16(config.precision),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
+        optim="adamw_torch",  # without decay this is Adam
+        learning_rate=optimizer.lr,
+        weight_decay=optimizer.weight_decay if optimizer.name == "adamw" else 0.0,
+        adam_beta1=optimizer.betas[0],
+        adam_beta2=optimizer.betas[1],
+        max_grad_norm=optimizer.max_grad_norm,
+        lr_scheduler_type="cosine" if optimizer.schedule == "cosine" else "constant_with_warmup",
+        warmup_steps=round(optimizer.warmup_epochs * steps_per_epoch),
+        eval_strategy="epoch",
+        save_strategy="no",  # Keeper decides when
+        logging_steps=config.log_every,
+        logging_nan_inf_filter=False,  # Keeper stops the run instead of hiding it
+        label_names=["labels", "weight"],
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        report_to="none",
+        disable_tqdm=True,
+        seed=config.seed,
+        dataloader_num_workers=config.workers,
+        dataloader_persistent_workers=config.workers > 0,
+    )
+
+
+def validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Weighted cross-entropy and accuracy of class scores (N, C), in float64, independent of batches."""
+    labels, weight = (np.asarray(part) for part in prediction.label_ids)
+    scores = torch.from_numpy(np.asarray(prediction.predictions, dtype=np.float64))
+    ce = F.cross_entropy(scores, torch.from_numpy(labels).long(), reduction="none").numpy()
+    right = scores.argmax(1).numpy() == labels
+    weight = weight.astype(np.float64)
+    total = weight.sum()
+    return {"val_loss": float((weight * ce).sum() / total), "val_accuracy": float((weight * right).sum() / total)}
+
+
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """``model.safetensors`` in ``folder``, which appears complete or not at all."""
+    beside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, beside / "model.safetensors", metadata={"format": "pt"})
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+
+
+class Keeper(TrainerCallback, ExportableState):
+    """Keeps the best weights, stops early, decides when to save, writes the log and reports progress."""
+
+    def __init__(self, config: TrainingConfig, folder: RunFolder, progress: Progress | None = None) -> None:
+        self.config, self.folder, self.progress = config, folder, progress
+        self.best_loss, self.best_accuracy = math.inf, math.nan
+        self.best_step: int | None = None
+        self.best_epoch = 0
+        self.worse_epochs, self.epochs = 0, 0
+        self.seconds = 0.0  # of training in earlier processes of this run
+        self._since = self._saved = self._logged = time.monotonic()
+        self._logged_step = 0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint remembers."""
+        names = ("best_loss", "best_accuracy", "best_step", "best_epoch", "worse_epochs", "epochs")
+        attributes = {name: getattr(self, name) for name in names}
+        return {"args": {}, "attributes": {**attributes, "seconds": self.wall_time()}}
+
+    def restore(self, attributes: dict[str, Any]) -> None:
+        """Inverse of :meth:`state`."""
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def wall_time(self) -> float:
+        """Seconds of training that led here, over all restarts."""
+        return self.seconds + time.monotonic() - self._since
+
+    @property
+    def done(self) -> bool:
+        """No epoch is left, or enough of them brought nothing."""
+        return self.epochs >= self.config.epochs or self.worse_epochs >= self.config.patience
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the clocks."""
+        self._since = self._saved = self._logged = time.monotonic()
+        self._logged_step = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Save now and then within an epoch. Not at its last step, where validation still has to follow."""
+        if self.progress is not None:
+            self.progress(state.global_step, state.max_steps)
+        at_end = state.global_step % (state.max_steps // self.config.epochs) == 0
+        if not at_end and time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes:
+            control.should_save = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Save after every epoch, behind its validation."""
+        control.should_save = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Compare with the best so far."""
+        metrics: dict[str, float] = kwargs["metrics"]
+        loss = metrics["eval_val_loss"]
+        if not math.isfinite(loss):
+            raise _diverged(state.global_step)
+        self.epochs += 1
+        if loss < self.best_loss:
+            self.best_loss, self.best_accuracy = loss, metrics["eval_val_accuracy"]
+            self.best_step, self.best_epoch, self.worse_epochs = state.global_step, self.epochs, 0
+            if state.is_world_process_zero:
+                save_weights(kwargs["model"], self.folder.best(state.global_step))
+        else:
+            self.worse_epochs += 1
+        control.should_training_stop = control.should_training_stop or self.done
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The checkpoint's files are written: declare it complete, then drop older ones."""
+        self._saved = time.monotonic()
+        if state.is_world_process_zero:
+            self.folder.mark(state.global_step)
+            self.folder.tidy(self.best_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One line of log.jsonl."""
+        logs: dict[str, float] = kwargs["logs"]
+        if "loss" in logs and not math.isfinite(logs["loss"]):
+            raise _diverged(state.global_step)
+        line: dict[str, Any] = {"step": state.global_step, "epoch": round(logs.get("epoch", 0.0), 4)}
+        if "loss" in logs:
+            now, steps = time.monotonic(), state.global_step - self._logged_step
+            events = steps * self.config.batch_size * self.config.accumulate * args.world_size
+            rate = events / max(now - self._logged, 1e-9)
+            line |= {"loss": logs["loss"], "lr": logs["learning_rate"], "events_per_s": round(rate, 1)}
+            self._logged, self._logged_step = now, state.global_step
+        elif "eval_val_loss" in logs:
+            line |= {"val_loss": logs["eval_val_loss"], "val_accuracy": logs["eval_val_accuracy"]}
+            self._logged = time.monotonic()
+        else:
+            return
+        if state.is_world_process_zero:
+            self.folder.add_log(line)
+
+
+def _diverged(step: int) -> ConfigError:
+    return ConfigError(
+        f"the loss is not a finite number after {step} updates",
+        next_step="Use a smaller optimizer.lr, or precision=float32, in a new run folder",
+    )
+
+
+class Engine(Trainer):
+    """``transformers.Trainer`` with the order of events, the weighted loss and whole checkpoints of nuadapt."""
+
+    def __init__(
+        self, model: nn.Module, train: PixelDataset, val: PixelDataset, keeper: Keeper, args: TrainingArguments
+    ) -> None:
+        self._train_rows = train.sample.rows
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=as_batch,
+            train_dataset=train,
+            eval_dataset=val,
+            compute_metrics=validation_metrics,
+            callbacks=[keeper],
+        )
+        self.model_accepts_loss_kwargs = True  # the loss is divided by the weight of all accumulated batches
+        self.remove_callback(PrinterCallback)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> BlockShuffle:
+        return BlockShuffle(self._train_rows, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> InOrder:
+        return InOrder(len(eval_dataset))
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
+        """Total weight of all batches of one update, over all processes."""
+        if not batch_samples:
+            return None
+        total = torch.stack([batch["weight"].sum() for batch in batch_samples]).sum().to(device)
+        if self.args.world_size > 1:
+            total = self.accelerator.gather(total).sum()
+        return total
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The model's own loss; in training divided by the weight of the whole update."""
+        outputs = model(**inputs, total=num_items_in_batch)
+        loss = outputs["loss"]
+        if num_items_in_batch is not None:
+            loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
+        return (loss, outputs) if return_outputs else loss
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # Keeper declares the checkpoint complete only after all have written
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        # The pickled arguments that Trainer leaves are never read; the run folder has its settings as YAML.
+        if output_dir is not None:
+            (Path(output_dir) / "training_args.bin").unlink(missing_ok=True)

@@ -1,0 +1,155 @@
+"""Train a model on a store into a run folder; go on where an interrupted run stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import set_seed
+from transformers.utils import logging as transformers_logging
+
+from nuadapt.errors import DataError, nearest
+from nuadapt.events.truth import FLAVOUR_CLASSES
+from nuadapt.models.inputs import PixelInput
+from nuadapt.models.registry import build_model, count_parameters, load_preset
+from nuadapt.models.run import load_weights, use_bf16
+from nuadapt.record import make_record, read_json, write_json
+from nuadapt.training.card import model_card
+from nuadapt.training.config import TrainingConfig
+from nuadapt.training.data import PixelDataset, TrainingData, prepare
+from nuadapt.training.engine import Engine, Keeper, Progress, arguments
+from nuadapt.training.folder import RunFolder
+
+
+def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress | None = None) -> Path:
+    """Train into the folder ``out`` and return it.
+
+    The same call goes on with an interrupted run and ends with the same metrics as an undisturbed one (on the same
+    machine with the same number of threads); a finished run returns at once. Weights with the lowest validation loss
+    are kept. ``progress`` is called with (updates done, updates planned).
+
+    Raises:
+        ConfigError: ``out`` was started with other settings or data; or the loss diverged.
+        DataError: the store has no labelled training or validation events, or lacks a view.
+        InputFileError: ``data`` is not a store.
+        OutputError: ``out`` holds something else.
+    """
+    data, out = Path(data), Path(out)
+    folder, offered = RunFolder(out), prepare(data, config)
+    if _is_main():
+        folder.begin(config, offered.fingerprint)
+    if folder.finished:
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+        return out
+    reads = pixel_input(config, offered)
+    set_seed(config.seed)  # weights are drawn here
+    model = build_model(
+        load_preset(config.preset),
+        n_views=len(reads.views),
+        classes=FLAVOUR_CLASSES,
+        label_smoothing=config.label_smoothing,
+    )
+    keeper = Keeper(config, folder, progress)
+    with _quiet():
+        _run(config, data, offered, reads, model, keeper)
+    if _is_main():
+        _finish(config, folder, offered, reads, model, keeper)
+    return out
+
+
+def pixel_input(config: TrainingConfig, offered: TrainingData) -> PixelInput:
+    """What the model reads: the views asked for, or all views of the store.
+
+    Raises:
+        DataError: the store lacks a view.
+    """
+    views = config.input.views or offered.spec.views
+    missing = [v for v in views if v not in offered.spec.views]
+    if missing:
+        raise DataError(f"no view '{missing[0]}' in these events", expected=nearest(missing[0], offered.spec.views))
+    return PixelInput(views, config.input.coarsen, config.input.grey)
+
+
+def _is_main() -> bool:
+    """True for the one process that writes (torchrun numbers them)."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _run(
+    config: TrainingConfig, data: Path, offered: TrainingData, reads: PixelInput, model: nn.Module, keeper: Keeper
+) -> None:
+    """Train to the end from the latest complete checkpoint, or from the start."""
+    folder = keeper.folder
+    checkpoint, step = folder.latest(), 0
+    if checkpoint is not None:
+        state = read_json(checkpoint / "trainer_state.json")
+        keeper.restore(state["stateful_callbacks"]["Keeper"]["attributes"])
+        step = state["global_step"]
+    if _is_main():
+        folder.tidy(keeper.best_step)
+        folder.cut_log(step)
+    if keeper.done:
+        return
+    batches = math.ceil(len(offered.train.rows) / (config.batch_size * int(os.environ.get("WORLD_SIZE", "1"))))
+    engine = Engine(
+        model,
+        PixelDataset(data, offered.train, reads, flip_seed=config.seed if config.flips else None),
+        PixelDataset(data, offered.val, reads),
+        keeper,
+        arguments(config, folder, math.ceil(batches / config.accumulate)),
+    )
+    engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the console messages of transformers: log.jsonl and the progress callback say what happens."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+def _finish(
+    config: TrainingConfig,
+    folder: RunFolder,
+    offered: TrainingData,
+    reads: PixelInput,
+    model: nn.Module,
+    keeper: Keeper,
+) -> None:
+    """Weights of the best epoch, model card, and last the record, which makes the run finished."""
+    best = folder.best(keeper.best_step or 0) / "model.safetensors"
+    load_weights(model, best)  # a last check that they can be read back
+    shutil.copyfile(best, folder.path / "model.safetensors")
+    more: dict[str, Any] = {
+        "status": "finished",
+        "of_result": config.of_result(),
+        "preset": config.preset,
+        "architecture": load_preset(config.preset),
+        "task": config.task,
+        "classes": list(FLAVOUR_CLASSES),
+        "input": reads.as_dict(),
+        "map_spec": offered.spec.as_dict(),
+        "parameters": count_parameters(model),
+        "data": {"fingerprint": offered.fingerprint, "events": offered.counts},
+        "seed": config.seed,
+        "bf16": use_bf16(config.precision),
+        "epochs": keeper.epochs,
+        "best": {"epoch": keeper.best_epoch, "val_loss": keeper.best_loss, "val_accuracy": keeper.best_accuracy},
+        "not_reproducible": {"wall_time_s": round(keeper.wall_time(), 1), "threads": torch.get_num_threads()},
+    }
+    record = make_record("train", config.as_dict(), **more)
+    (folder.path / "README.md").write_text(model_card(record), encoding="utf-8")
+    write_json(folder.path / "record.json", record)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
