@@ -163,7 +163,9 @@ def _legal_event(text: str | None, where: str) -> int:
 
 def _choose(name: str, text: str | None, legal: dict[str, Any], where: str) -> Any:
     if text not in legal:
-        raise InputFileError(f"unknown {name} '{text}'", where=where, expected=nearest(str(text), legal))
+        raise InputFileError(
+            f"unknown {name} '{text}'", where=where, expected=nearest(str(text), (k or "(empty)" for k in legal))
+        )
     return legal[text]
 
 

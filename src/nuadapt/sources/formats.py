@@ -125,7 +125,9 @@ def _of_file(path: Path) -> list[str]:
 
 
 def _of_folder(path: Path) -> list[str]:
-    """Formats of the first entries of a folder, in the order of FORMATS."""
+    """Formats of a folder or of its first entries, in the order of FORMATS."""
+    if png_pairs.looks_like_pair(path):
+        return ["png-pairs"]
     entries = [entry for entry in folder_entries(path) if not entry.name.startswith(".")][:_MAX_LOOKED_AT]
     there = {
         name

@@ -238,10 +238,14 @@ def _rotated(rotation: FloatArray, lines: Sequence[_Line]) -> FloatArray:
 
 
 def _integer(attributes: Any, name: str) -> int:
+    """An attribute as a number that fits 32 bits. Taken from its text: pyhepmc's own cast makes 0 of any word."""
     try:
-        return int(attributes[name].astype(int))
+        value = int(attributes[name].astype(str))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UnusableEvent(f"no usable {name}") from error
+    if abs(value) >= 2**31:
+        raise UnusableEvent(f"{name} is impossibly large")
+    return value
 
 
 def _weight(event: Any, report: ReadReport) -> float:
@@ -264,7 +268,7 @@ def _lab_position(event: Any) -> FloatArray | None:
     if "lab_pos" not in event.attributes:
         return None
     try:
-        position = np.array(event.attributes["lab_pos"].astype(list[float])[:3], dtype=np.float64)
+        position = np.array(event.attributes["lab_pos"].astype(str).split()[:3], dtype=np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UnusableEvent("lab_pos is not a list of numbers") from error
     if position.shape != (3,) or not (np.abs(position) < _LARGEST_STORED).all():

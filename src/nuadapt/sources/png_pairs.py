@@ -39,7 +39,7 @@ PAPER_PITCH = (0.5, 0.5)  # cm
 _MAX_SIDE = 8192  # pixels; larger pictures are refused before anything is decompressed
 _MAX_FILE, _MAX_PID, _MAX_MANIFEST = 256 * 1024 * 1024, 4096, 1024 * 1024 * 1024
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_KEYED_NAME = re.compile(r"(?:f\d+_)?r(-?\d{1,9})_s(-?\d{1,9})_e(-?\d{1,18})")
+_KEYED_NAME = re.compile(r"(?:f[0-9]+_)?r(-?[0-9]{1,10})_s(-?[0-9]{1,10})_e(-?[0-9]{1,19})")
 _NUMBER_NAME = re.compile(r"[0-9]{1,18}")
 
 #: What damaged or foreign JSON may raise on its way into typed fields.
@@ -145,17 +145,19 @@ def looks_like_pair(folder: Path) -> bool:
 
 
 def find_pairs(root: Path, options: PngOptions | None = None) -> list[Pair]:
-    """The events below ``root`` in natural order of their ids.
+    """The events below ``root`` in natural order of their ids, or the one event whose folder it is.
 
     Raises:
         InputFileError: no event folders there, or a damaged manifest.
     """
     root, report = Path(root), (options or PngOptions()).report
-    folders = []
-    for entry in folder_entries(root):
-        if looks_like_pair(entry):
-            folders.append(entry)
-        elif entry.is_dir():
+    if looks_like_pair(root):
+        root, entries = root.parent, [root]
+    else:
+        entries = folder_entries(root)
+    folders = [entry for entry in entries if looks_like_pair(entry)]
+    for entry in entries:
+        if entry.is_dir() and not looks_like_pair(entry):
             report.note(f"{entry}: not an event folder, skipped")
     if not folders:
         raise InputFileError(
@@ -194,8 +196,14 @@ def key_of(name: str) -> Key | None:
     ((0, 0, 12), (1, 0, 7), (1, 0, 7), None)
     """
     if match := _KEYED_NAME.fullmatch(name):
-        return (int(match[1]), int(match[2]), int(match[3]))
+        key = (int(match[1]), int(match[2]), int(match[3]))
+        return key if _is_storable(key) else None
     return (0, 0, int(name)) if _NUMBER_NAME.fullmatch(name) else None
+
+
+def _is_storable(key: Key) -> bool:
+    """Whether run and subrun fit 32 bits and the event number 64 bits."""
+    return all(-(2 ** (bits - 1)) <= part < 2 ** (bits - 1) for part, bits in zip(key, (32, 32, 64), strict=True))
 
 
 def _read_manifest(root: Path) -> tuple[MapSpec, dict[str, tuple[Key, str]]]:
@@ -220,10 +228,10 @@ def _read_manifest(root: Path) -> tuple[MapSpec, dict[str, tuple[Key, str]]]:
 
 
 def _manifest_key(event: dict[str, Any], sources: list[str]) -> tuple[Key, str]:
-    key = np.array([event["run"], event["subrun"], event["event"]], dtype="i8")
-    if abs(key[:2]).max() >= 2**31:
-        raise ValueError(f"run or subrun out of range in {event}")
-    return (int(key[0]), int(key[1]), int(key[2])), str(sources[event["source"]])
+    key = (int(event["run"]), int(event["subrun"]), int(event["event"]))
+    if not _is_storable(key):
+        raise ValueError(f"impossible key {key}")
+    return key, str(sources[event["source"]])
 
 
 def read_pair(pair: Pair, options: PngOptions | None = None) -> EventBatch:
