@@ -27,6 +27,7 @@ from nuadapt.sources.simulation.resonances import (
 from nuadapt.sources.simulation.tables import KinematicTable
 
 FloatArray = npt.NDArray[np.float64]
+MIN_INCOHERENT = 0.6  # chosen; see _coherent
 MEC_REFERENCE_ENERGY = 5.0  # GeV, where mec_scale holds
 
 
@@ -177,6 +178,7 @@ def _deep_inelastic(probe: Probe, config: InteractionConfig) -> list[Channel]:
             M_NUCLEON,
             probe.lepton_mass,
             (config.w_dis_start, math.inf),
+            w_power=2,  # dense near threshold, where the structure is
         )
 
     return [Channel(InteractionMode.DIS, hit, table(hit), config.dis_scale) for hit in (PROTON, NEUTRON)]
@@ -189,10 +191,14 @@ def _coherent(probe: Probe, config: InteractionConfig) -> list[Channel]:
 
     def differential(energy: FloatArray, y: FloatArray, Q2: FloatArray) -> FloatArray:
         kinetic = np.maximum(y * energy - M_PION, 1e-3)
-        total = 0.5 * sum(pion_nucleon(kinetic))  # mean over isospin as pi+ on p and n: (2 s3 + s1) / 3 to 15 %
-        return xs.coherent(probe, a, energy, y, Q2, (total, total * pion_inelastic_share(kinetic)))
+        isospin_3, isospin_1 = pion_nucleon(kinetic)
+        total = (2 * isospin_3 + isospin_1) / 3  # mean over proton and neutron
+        # In the Delta region elastic scattering off single nucleons, charge exchange and absorption on pairs take the
+        # pion out of the coherent wave too, so at least this share of the cross-section counts as inelastic.
+        lost = np.maximum(pion_inelastic_share(kinetic), MIN_INCOHERENT)
+        return xs.coherent(probe, a, energy, y, Q2, (total, total * lost))
 
-    table = tables.build(differential, mass(config.target_pdg), probe.lepton_mass, (1e-3, 0.999), coherent_limits)
+    table = tables.build(differential, mass(config.target_pdg), probe.lepton_mass, (1e-3, 0.999), coherent_limits, 3)
     return [Channel(InteractionMode.COH, 0, table, config.coherent_scale)]
 
 

@@ -3,8 +3,8 @@
 Every function is vectorised, takes energies in GeV and gives 1e-38 cm2 per GeV powers of its variables.
 The target is at rest. Which lepton mass and current apply is said by a :class:`Probe`.
 
-Simplifications, stated once: no charm production (the strange sea is left out of CC), no strangeness content of the
-nucleon's axial current, no radiative corrections.
+Simplifications, stated once: charm (from the strange sea) counts in the CC cross-section but is hadronised like light
+quarks; no strangeness content of the nucleon's axial current; no radiative corrections.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import beta
 
-from nuadapt.sources.simulation.masses import M_NUCLEON, M_PION, PROTON
+from nuadapt.sources.simulation.masses import M_NUCLEON, M_PION, PROTON, mass
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -25,6 +25,7 @@ COS2_CABIBBO = 0.97373**2  # |V_ud|^2, PDG 2022
 SIN2_WEINBERG = 0.2312  # effective leptonic, PDG 2022
 AXIAL_COUPLING = 1.2754  # g_A / g_V of neutron decay, PDG 2022
 MU_PROTON, MU_NEUTRON = 2.7928, -1.9130  # magnetic moments in nuclear magnetons, PDG 2022
+M_CHARMED, M_CHARM = mass(421), 1.27  # GeV: D0, and the charm quark (MS-bar, PDG 2022)
 M2_VECTOR = 0.71  # GeV^2, dipole mass squared of the nucleon's electromagnetic form factors
 
 
@@ -87,7 +88,7 @@ def two_nucleon_shape(energy: FloatArray, W: FloatArray, Q2: FloatArray, W0: flo
     y = (W**2 + Q2 - target**2) / (2 * target * energy)
     gaussian = np.exp(-0.5 * ((W - W0) / width) ** 2)
     # Q2/(Q2 + 0.1): the transverse response vanishes with the three-momentum.
-    return gaussian * (1 + (1 - np.clip(y, 0, 1)) ** 2) * (1 + Q2 / 0.5) ** -2 * Q2 / (Q2 + 0.1)
+    return gaussian * (1 + (1 - np.clip(y, 0, 1)) ** 2) * (1 + Q2 / 0.5) ** -4 * Q2 / (Q2 + 0.1)
 
 
 # --- deep inelastic -------------------------------------------------------------------------------------------
@@ -110,7 +111,9 @@ def deep_inelastic(probe: Probe, hit: int, energy: FloatArray, W: FloatArray, Q2
     u, d, sea = partons(np.clip(xi, 1e-9, 1 - 1e-9), Q2)
     if hit != PROTON:
         u, d = d, u
-    same, opposite = _helicity_sums(probe, u, d, sea)
+    # Charm from the strange sea: open above p + D, suppressed by its mass.
+    strange = sea * np.where(W > M_NUCLEON + M_CHARMED, Q2 / (Q2 + M_CHARM**2), 0.0)
+    same, opposite = _helicity_sums(probe, u, d, (sea, strange if probe.is_cc else sea))
     per_xy = 2 * G_FERMI**2 * M_NUCLEON * energy / np.pi * (same + opposite * (1 - y) ** 2)
     jacobian = W / (2 * M_NUCLEON**2 * nu * energy)
     return GEV2_TO_1E38_CM2 * per_xy * jacobian
@@ -132,15 +135,18 @@ def partons(x: FloatArray, Q2: FloatArray) -> tuple[FloatArray, FloatArray, Floa
     return np.maximum(both - down, 0.0) * k_u, down * k_d, sea * Q2 / (Q2 + BY_SEA)
 
 
-def _helicity_sums(probe: Probe, u: FloatArray, d: FloatArray, sea: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _helicity_sums(
+    probe: Probe, u: FloatArray, d: FloatArray, seas: tuple[FloatArray, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
     """Parton sums of equal helicity (flat in y) and of opposite helicity (going as (1 - y)^2) to the neutrino."""
+    sea, strange = seas  # one light flavour, and strange quarks
     if probe.is_cc:  # neutrinos see d and ubar, antineutrinos dbar and u
-        return (sea, u + sea) if probe.is_antineutrino else (d + sea, sea)
+        return (sea + strange, u + sea) if probe.is_antineutrino else (d + sea + strange, sea)
     up_left, up_right = 0.5 - 2 / 3 * SIN2_WEINBERG, -2 / 3 * SIN2_WEINBERG
     down_left, down_right = -0.5 + 1 / 3 * SIN2_WEINBERG, 1 / 3 * SIN2_WEINBERG
-    quarks_up, quarks_down = u + sea, d + 2 * sea  # down-type sea: d and s
-    left = up_left**2 * quarks_up + down_left**2 * quarks_down + (up_right**2 + 2 * down_right**2) * sea
-    right = up_right**2 * quarks_up + down_right**2 * quarks_down + (up_left**2 + 2 * down_left**2) * sea
+    quarks_up, quarks_down = u + sea, d + sea + strange
+    left = up_left**2 * quarks_up + down_left**2 * quarks_down + up_right**2 * sea + down_right**2 * (sea + strange)
+    right = up_right**2 * quarks_up + down_right**2 * quarks_down + up_left**2 * sea + down_left**2 * (sea + strange)
     return (right, left) if probe.is_antineutrino else (left, right)
 
 
@@ -149,7 +155,7 @@ def _helicity_sums(probe: Probe, u: FloatArray, d: FloatArray, sea: FloatArray) 
 
 def coherent_slope(a: int) -> float:
     """Slope b in GeV^-2 of exp(-b |t|): a third of the squared radius 1 fm A^(1/3) (Rein and Sehgal 1983)."""
-    return (1.0 * a ** (1 / 3) / 0.1973270) ** 2 / 3
+    return float((1.0 * a ** (1 / 3) / 0.1973270) ** 2 / 3)
 
 
 def coherent(

@@ -16,10 +16,10 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Default bounds in GeV of the uniform spectrum: from where interactions are simulated to the requirement's 10 GeV.
 UNIFORM_BOUNDS = (0.2, 10.0)
-#: Energies (GeV) and cumulative shares of the MINERvA medium-energy beam: quantiles of its interacting neutrinos, with ends.
+#: Energies (GeV) and cumulative shares of the MINERvA medium-energy beam: its 5/25/50/75/95 % quantiles, with ends.
 _MINERVA_ME = ((0.5, 2.4, 4.1, 5.6, 6.9, 9.9, 20.0), (0.0, 0.05, 0.25, 0.50, 0.75, 0.95, 1.0))
-#: Log-normal peak (GeV) and width of a broad on-axis beam. Only the peak position is sourced (2.5 GeV, DUNE TDR arXiv:2002.03005);
-#: the shape is an approximation and is not the collaboration's flux.
+#: Log-normal peak (GeV) and width of a broad on-axis beam. Only the peak position is sourced (2.5 GeV, DUNE TDR
+#: arXiv:2002.03005); the shape is an approximation and is not the collaboration's flux.
 _DUNE_PEAK, _DUNE_WIDTH, _DUNE_END = 2.5, 0.55, 20.0
 
 
@@ -111,7 +111,8 @@ def spectrum_from(name_or_path: str | Path, *, low: float | None = None, high: f
 def read_histogram(path: Path) -> Spectrum:
     """A spectrum from a text file of two columns (low edge, content) or three (low edge, high edge, content).
 
-    Edges in GeV, adjoining and rising; ``#`` starts a comment. With two columns the last line is the upper edge, its content 0.
+    Edges in GeV, adjoining and rising; ``#`` starts a comment. With two columns the last line gives the
+    upper edge of the last bin, its content being left aside.
 
     Raises:
         InputFileError: a line is not such a bin (the line is named), or the file holds no neutrinos.

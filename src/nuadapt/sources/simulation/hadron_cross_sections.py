@@ -87,12 +87,12 @@ def pion_inelastic_share(kinetic: FloatArray) -> FloatArray:
 def pion_absorption(kinetic: FloatArray) -> FloatArray:
     """Effective absorption cross-section per nucleon at central density (mb); it scales with density squared.
 
-    A Delta peak on an S-wave floor. Its height is tuned so that pi+ absorption on nuclei follows D. Ashery et al., Phys. Rev. C
-    23 (1981) 2173: a third to a half of the reaction cross-section near the Delta, falling above.
+    A Delta peak on an S-wave floor. Its height is tuned so that pi+ absorption on nuclei follows D. Ashery et al.,
+    Phys. Rev. C 23 (1981) 2173: a third to a half of the reaction cross-section near the Delta, falling above.
     """
     W = _pion_w(kinetic)
-    peak = 1 / (1 + ((W - 1.205) / 0.065) ** 2)
-    return 4.0 * np.exp(-kinetic / 0.3) + 36.0 * peak
+    peak = (1 + ((W - 1.21) / 0.055) ** 2) ** -1.5
+    return 6.0 * np.exp(-kinetic / 0.3) + 165.0 * peak
 
 
 def nucleon_nucleon(kinetic: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -173,8 +173,8 @@ def _replace_mesons(mesons: list[int], rng: np.random.Generator) -> list[int]:
 def hadron_momenta(masses: FloatArray, system: FloatArray, q: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Four-momenta (n, 4) in GeV of hadrons of ``masses`` (n,), baryon first.
 
-    ``system`` (4,) is the hadronic system, ``q`` (4,) the momentum transfer: its direction in the system's rest frame is
-    the axis along which momenta are long and to which they are transverse.
+    ``system`` (4,) is the hadronic system, ``q`` (4,) the momentum transfer: its direction in the system's rest frame
+    is the axis along which momenta are long and to which they are transverse.
     """
     return _fragment(masses, system, boosted(q, system, -1.0)[:3].copy(), rng)
 

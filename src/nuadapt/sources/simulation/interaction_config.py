@@ -19,33 +19,33 @@ class InteractionConfig:
 
     #: PDG code of the target: a nucleus, or 2212 / 2112 for a free nucleon at rest.
     target_pdg: int = ARGON_40
-    #: Axial mass of quasi-elastic scattering, GeV. World average of bubble chambers, Formaggio and Zeller arXiv:1305.7513.
+    #: Axial mass of quasi-elastic scattering, GeV. Bubble chambers, Formaggio and Zeller arXiv:1305.7513.
     m_a_qe: float = 1.0
     #: Axial mass of resonance production, GeV. Deuterium bubble chambers, K. Kuzmin et al., hep-ph/0606184.
     m_a_res: float = 1.12
-    #: Size of 2p2h relative to quasi-elastic scattering at 5 GeV; 0.2 as in the Nieves model, arXiv:1102.2777 (rounded).
-    mec_scale: float = 0.2
-    #: Mean and width (GeV) of the outgoing pair's mass in 2p2h, above twice the nucleon mass of 1.88. Empirical model arXiv:1304.6014.
+    #: 2p2h relative to quasi-elastic scattering at 5 GeV; about 0.2 in the model of Nieves et al., arXiv:1102.2777.
+    mec_scale: float = 0.22
+    #: Mean and width (GeV) of the outgoing pair's mass in 2p2h (two nucleons weigh 1.88). arXiv:1304.6014.
     mec_mass: float = 2.1
     mec_width: float = 0.1
-    #: Strengths of the effective higher resonance of isospin 1/2 and 3/2 relative to the Delta amplitude. Tuned to the mode
-    #: shares of arXiv:1305.7513 fig. 9.
-    higher_half: float = 1.4
-    higher_three_halves: float = 0.4
+    #: Strengths of the effective higher resonance of isospin 1/2 and 3/2 relative to the Delta. Tuned to the
+    #: mode shares of arXiv:1305.7513 fig. 9.
+    higher_half: float = 1.6
+    higher_three_halves: float = 0.45
     #: Resonances end here, GeV; above, their tails are part of DIS.
     w_resonance_end: float = 1.8
     #: DIS fades in between these W (GeV), the upper half of the resonance region. Tuned to the shares at 1 and 3 GeV.
     w_dis_start: float = 1.3
     w_dis_full: float = 1.9
-    #: Normalisation of DIS; 1 gives the PDG's 0.68e-38 cm2/GeV per nucleon at high energy within the tolerance.
-    dis_scale: float = 1.0
-    #: Normalisation of coherent production; Rein-Sehgal overshoots at low pion energy (MINERvA, arXiv:1409.3835).
-    coherent_scale: float = 0.5
+    #: Normalisation of DIS, tuned to the PDG's 0.677e-38 cm2/GeV per nucleon at high energy.
+    dis_scale: float = 0.95
+    #: Normalisation of coherent production, tuned between the ArgoNeuT points on argon (arXiv:1408.0598).
+    coherent_scale: float = 2.5
     #: Fermi momentum, GeV. E. J. Moniz et al., Phys. Rev. Lett. 26 (1971) 445: 0.251 for calcium-40.
     fermi_momentum: float = 0.251
-    #: Binding of a nucleon in the Fermi gas, GeV: 29.5 MeV for argon as commonly used (MicroBooNE, ArgoNeuT simulations).
+    #: Binding of a nucleon in the Fermi gas, GeV: 29.5 MeV, as commonly used for argon in generators.
     binding: float = 0.0295
-    #: Share of nucleons in correlated pairs above the Fermi momentum. R. Subedi et al., Science 320 (2008) 1476: about 0.2.
+    #: Share of nucleons in correlated pairs: about 0.2, R. Subedi et al., Science 320 (2008) 1476.
     tail_fraction: float = 0.2
     #: Whether nucleons may not end below the Fermi momentum.
     pauli_blocking: bool = True
@@ -54,7 +54,8 @@ class InteractionConfig:
     #: Factors on the free cross-sections and on pion absorption inside the nucleus: knobs for domain-shift studies.
     pion_scale: float = 1.0
     absorption_scale: float = 1.0
-    nucleon_scale: float = 1.0
+    #: Nucleons: reduced in the medium, V. R. Pandharipande and S. C. Pieper, Phys. Rev. C 45 (1992) 791 (rounded mean).
+    nucleon_scale: float = 0.85
     #: Formation time of DIS hadrons, fm/c: 0.342, SKAT (V. V. Ammosov et al. 2001), as used by arXiv:1510.05494.
     formation_time: float = 0.342
     #: Step of the cascade, fm: small against mean free paths of 1 fm and more.

@@ -47,7 +47,10 @@ def charge(pdg: int) -> int:
     """Electric charge in units of e; for a nucleus its Z."""
     if abs(pdg) > 1_000_000_000:
         return nucleus_z_a(pdg)[0]
-    return round(float(Particle.from_pdgid(pdg).charge))
+    value = Particle.from_pdgid(pdg).charge
+    if value is None:
+        raise ValueError(f"the particle table has no charge for PDG code {pdg}")
+    return round(float(value))
 
 
 @cache
@@ -85,8 +88,9 @@ def nuclear_mass_table() -> FloatArray:
     table = z * M_PROTON + (a - z) * M_NEUTRON - _semi_empirical_binding(z, a)
     for nucleus in Particle.findall(lambda p: p.pdgid.is_nucleus and p.pdgid > 1_000_000_000):
         known_z, known_a = nucleus_z_a(int(nucleus.pdgid))
-        is_ground_state = int(nucleus.pdgid) % 10 == 0 and nucleus.mass is not None
-        if is_ground_state and known_z <= MAX_Z and known_a <= MAX_A:
+        if nucleus.mass is None or int(nucleus.pdgid) % 10:
+            continue
+        if known_z <= MAX_Z and known_a <= MAX_A:
             table[known_z, known_a] = nucleus.mass / 1000.0
     table[0, :], table[1, 1] = np.arange(MAX_A + 1) * M_NEUTRON, M_PROTON
     for n in range(1, MAX_A + 1):

@@ -323,7 +323,10 @@ def _exchange_share(pdg: int, struck: int, kinetic: float, tables: HadronCrossSe
 
 @njit(cache=True)
 def _pion_production(pdg: int, struck: int, rng: np.random.Generator) -> IntArray:
-    """N N -> N N pi through one Delta: p p -> p n pi+ : p p pi0 = 5 : 1; n p -> n p pi0 : p p pi- : n n pi+ = 4 : 1 : 1."""
+    """N N -> N N pi through one Delta (Clebsch-Gordan).
+
+    p p -> p n pi+ : p p pi0 = 5 : 1; n p -> n p pi0 : p p pi- : n n pi+ = 4 : 1 : 1.
+    """
     draw = rng.random() * 6
     if pdg != struck:
         if draw < 4:

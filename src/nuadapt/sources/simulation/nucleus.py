@@ -37,9 +37,10 @@ HBAR_C = 0.1973270  # GeV fm, CODATA
 ARGON_DENSITY = (3.53, 0.542)
 DENSITY_NODES = 200
 MAX_RADIUS_IN_DIFFUSENESS = 8.0  # beyond c + 8 a the density is below 0.04 % of the centre
-#: Momentum (GeV) at which the correlated tail ends: 4 / fm, as in A. Bodek and J. L. Ritchie, Phys. Rev. D 23 (1981) 1070.
+#: Momentum (GeV) at which the correlated tail ends: 4 / fm. A. Bodek and J. L. Ritchie, Phys. Rev. D 23 (1981) 1070.
 TAIL_END = 4.0 * HBAR_C
-#: Centre-of-mass motion of a correlated pair, Gaussian width per axis in GeV; E. O. Cohen et al., Phys. Rev. Lett. 121 (2018) 092501.
+#: Centre-of-mass motion of a correlated pair, Gaussian width per axis in GeV; E. O. Cohen et al., Phys. Rev. Lett. 121
+#: (2018) 092501.
 PAIR_MOTION = 0.15
 #: Share of neutron-proton pairs among correlated pairs; R. Subedi et al., Science 320 (2008) 1476.
 NP_SHARE = 0.9
@@ -96,10 +97,11 @@ def _density_parameters(a: int) -> tuple[float, float]:
 def draw_position(target: Nucleus, rng: np.random.Generator) -> FloatArray:
     """A point (3,) in fm, distributed as the nucleons are."""
     draw = rng.random()
-    i = min(max(np.searchsorted(target.cumulative, draw), 1), len(target.cumulative) - 1)
+    i = min(max(int(np.searchsorted(target.cumulative, draw)), 1), len(target.cumulative) - 1)
     step = target.cumulative[i] - target.cumulative[i - 1]
     part = (draw - target.cumulative[i - 1]) / step if step > 0 else 0.5
-    return (i - 1 + part) * target.radius_step * isotropic(rng)
+    out: FloatArray = (i - 1 + part) * target.radius_step * isotropic(rng)
+    return out
 
 
 @njit(cache=True)
@@ -122,7 +124,8 @@ def local_fermi_momentum(density: float) -> float:
 @njit(cache=True)
 def sphere_momentum(maximum: float, rng: np.random.Generator) -> FloatArray:
     """A momentum (3,) uniform in the Fermi sphere of radius ``maximum`` (GeV)."""
-    return maximum * rng.random() ** (1 / 3) * isotropic(rng)
+    out: FloatArray = maximum * rng.random() ** (1 / 3) * isotropic(rng)
+    return out
 
 
 @njit(cache=True)
@@ -139,8 +142,9 @@ def take_nucleon(  # type: ignore[no-untyped-def]
 ):
     """Take a nucleon of momentum ``p3`` (GeV) out of a remnant of charge ``z`` and mass number ``a``.
 
-    Energy: relativistic Fermi gas, sqrt(p^2 + M^2) - binding (R. A. Smith and E. J. Moniz, Nucl. Phys. B 43 (1972) 605),
-    capped where the rest would fall below its ground state. Gives whether it is possible, and its four-momentum (4,).
+    Energy: relativistic Fermi gas, sqrt(p^2 + M^2) - binding (R. A. Smith and E. J. Moniz, Nucl. Phys. B 43 (1972)
+    605), capped where the rest would fall below its ground state. Gives whether it is possible, and its
+    four-momentum (4,).
     """
     out = remnant.copy()
     z_left = z - 1 if is_proton else z

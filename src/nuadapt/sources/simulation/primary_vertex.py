@@ -134,7 +134,7 @@ def _scatter_lepton(  # type: ignore[no-untyped-def]
     w_position, q_position = sample_positions(table, energy, rng)
     W = fixed_W
     if fixed_W <= 0.0:
-        w_high = min(table.w_high, 1e9) if table.w_power == 1 else root_s - m_l
+        w_high = min(table.w_high, root_s - m_l) if table.w_high > 1e9 else table.w_high
         W = table.w_low + (w_high - table.w_low) * w_position**table.w_power
     if W + m_l >= root_s or table.w_low - 0.01 > W:
         return False, 0.0, lepton
@@ -247,7 +247,7 @@ def coherent_vertex(
 ) -> Vertex | None:
     """One try at coherent pion production; the remnant is the nucleus itself, recoiling."""
     y, q_position = sample_positions(channel.table, energy, rng)
-    y = channel.table.w_low + (channel.table.w_high - channel.table.w_low) * y
+    y = channel.table.w_low + (channel.table.w_high - channel.table.w_low) * y**channel.table.w_power
     m_l, m_a = probe.lepton_mass, channel.table.target_mass
     pion = PI_ZERO if not probe.is_cc else (PI_MINUS if probe.is_antineutrino else PI_PLUS)
     lepton_energy = energy * (1 - y)

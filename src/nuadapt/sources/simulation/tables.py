@@ -1,7 +1,7 @@
 """Tabulated differential cross-sections: the total for choosing a channel, the shape for sampling (W, Q2) in it.
 
 One table serves both, so the shares of the channels and their kinematics come from the same function.
-Axes: neutrino energy, a first variable (W, or y for coherent production) and Q2 on a logarithmic scale between its limits.
+Axes: neutrino energy, a first variable (W, or y for coherent production) and Q2 on a logarithmic scale.
 """
 
 from __future__ import annotations
@@ -47,19 +47,18 @@ def build(
     lepton_mass: float,
     w_range: tuple[float, float],
     limits: Limits | None = None,
+    w_power: int = 1,
 ) -> KinematicTable:
     """Table of d2 sigma / dW dQ2 between the kinematic limits; ``w_range`` (GeV) may end at infinity.
 
     A range of zero width is a channel of fixed W whose ``differential`` is d sigma / dQ2. ``limits`` replaces
-    :func:`q2_limits` where the first axis is not W.
+    :func:`q2_limits` where the first axis is not W. ``w_power`` above 1 puts nodes closer at the low end.
     """
     low, high = w_range
     root_s = np.sqrt(target_mass**2 + 2 * target_mass * ENERGY_GRID)
     w_high = np.full_like(root_s, high) if math.isfinite(high) else np.maximum(root_s - lepton_mass, low + 1e-6)
     nodes = 1 if high == low else W_NODES
-    # Quadratic spacing: dense near the lower end, where the structure is, when the axis stretches with energy.
-    power = 1 if math.isfinite(high) else 2
-    fraction = np.linspace(0.0, 1.0, nodes) ** power
+    fraction = np.linspace(0.0, 1.0, nodes) ** w_power
     W = low + (w_high - low)[:, None] * fraction  # (E, W)
     energy = np.broadcast_to(ENERGY_GRID[:, None], W.shape)
     q2_low, q2_high, is_open = (limits or q2_limits)(energy, W, target_mass, lepton_mass)
@@ -73,7 +72,7 @@ def build(
     else:
         cumulative_w, total = _cumulate(per_w, fraction)
         total = total * (w_high - low)
-    return KinematicTable(target_mass, lepton_mass, total, low, high, power, cumulative_w, cumulative_q2)
+    return KinematicTable(target_mass, lepton_mass, total, low, high, w_power, cumulative_w, cumulative_q2)
 
 
 def _cumulate(density: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -106,7 +105,7 @@ def _invert(cumulative: FloatArray, draw: float) -> float:
     n = len(cumulative)
     if n == 1:
         return 0.0
-    i = min(max(np.searchsorted(cumulative, draw), 1), n - 1)
+    i = min(max(int(np.searchsorted(cumulative, draw)), 1), n - 1)
     step = cumulative[i] - cumulative[i - 1]
     part = (draw - cumulative[i - 1]) / step if step > 0 else 0.5
     return float((i - 1 + part) / (n - 1))
@@ -114,7 +113,7 @@ def _invert(cumulative: FloatArray, draw: float) -> float:
 
 @njit(cache=True)
 def sample_positions(table: KinematicTable, energy: float, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-    """Positions in [0, 1] along the first and the Q2 axis at ``energy`` (GeV); neighbouring nodes are mixed at random."""
+    """Positions in [0, 1] along the first and the Q2 axis at ``energy`` (GeV); neighbouring nodes mix at random."""
     last = len(ENERGY_GRID) - 1
     node = last * math.log(max(energy, 1e-6) / ENERGY_GRID[0]) / math.log(ENERGY_GRID[last] / ENERGY_GRID[0])
     i = int(min(max(node, 0.0), float(last)) + rng.random())
@@ -132,4 +131,4 @@ def sample_positions(table: KinematicTable, energy: float, rng: np.random.Genera
 @njit(cache=True)
 def q2_at(position: float, low: float, high: float) -> float:
     """Q2 (GeV2) at a position along the axis between its limits."""
-    return (low + Q2_OFFSET) * ((high + Q2_OFFSET) / (low + Q2_OFFSET)) ** position - Q2_OFFSET
+    return float((low + Q2_OFFSET) * ((high + Q2_OFFSET) / (low + Q2_OFFSET)) ** position - Q2_OFFSET)
