@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no limit of time for one: the machine may be busy.
+settings.register_profile("nuadapt", derandomize=True, deadline=None)
+settings.load_profile("nuadapt")
 
 _SHARED = Path(os.environ.get("NUADAPT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -22,7 +22,7 @@ PLAIN = st.recursive(
 
 
 @given(content=PLAIN)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_is_read(tmp_path: Path, content: object) -> None:
     write_json(tmp_path / "deep" / "record.json", content)
     assert read_json(tmp_path / "deep" / "record.json") == content

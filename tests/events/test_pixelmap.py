@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -163,6 +163,7 @@ GREYS = st.builds(
 )
 
 
+@example(GreyTransform(), np.array([-0.01, 0.01], dtype=np.float32))
 @given(GREYS, arrays(np.float32, st.integers(2, 20), elements=st.floats(-1, 1e4, width=32)))
 def test_grey_is_monotone_in_range_and_clipped(grey: GreyTransform, value: np.ndarray) -> None:
     value = np.sort(value)

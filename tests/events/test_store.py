@@ -60,13 +60,13 @@ def test_pieces_of_a_store_equal_pieces_of_the_whole(making: SimpleNamespace, st
         whole = store.read(slice(0, n))
 
         @given(rows=st.lists(st.integers(0, n - 1), max_size=12))
-        @settings(max_examples=40, deadline=None)
+        @settings(max_examples=40)
         def any_rows(rows: list[int]) -> None:
             index = np.array(rows, dtype=np.int64)
             assert making.differences(store.read(index), whole.select(index)) == []
 
         @given(cut=st.slices(n))
-        @settings(max_examples=40, deadline=None)
+        @settings(max_examples=40)
         def any_slice(cut: slice) -> None:
             assert making.differences(store.read(cut), whole.select(np.arange(n)[cut])) == []
 
@@ -206,8 +206,10 @@ def _kill_writer(making: SimpleNamespace, path: Path, delay: float) -> None:
     before = path.stat().st_ino if path.exists() else None
     writer = subprocess.Popen([sys.executable, str(making.script), str(path), "100000", "0.001"])
     try:
+        give_up = time.monotonic() + 60
         while not (path.exists() and path.stat().st_ino != before and _length(path)):
             assert writer.poll() is None
+            assert time.monotonic() < give_up, "the writer stores nothing that can be read"
             time.sleep(0.005)
         time.sleep(delay)
     finally:
@@ -342,7 +344,7 @@ def test_truncated_at_any_length(making: SimpleNamespace, store_path: Path, tmp_
             store.fingerprint()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_flipped_bits_never_give_another_kind_of_error(
     store_path: Path, tmp_path: Path, place: float, bit: int
