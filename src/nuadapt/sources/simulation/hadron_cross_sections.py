@@ -92,7 +92,7 @@ def pion_absorption(kinetic: FloatArray) -> FloatArray:
     """
     W = _pion_w(kinetic)
     peak = (1 + ((W - 1.21) / 0.055) ** 2) ** -1.5
-    return 6.0 * np.exp(-kinetic / 0.3) + 165.0 * peak
+    return 6.0 * np.exp(-kinetic / 0.3) + 150.0 * peak
 
 
 def nucleon_nucleon(kinetic: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
