@@ -26,6 +26,9 @@ _SCALES: dict[str, tuple[str, float, float, float]] = {
 }
 _KEPT = 0.99  # share of the signal that the shown window holds along each axis
 _SMALLEST_WINDOW = 32  # pixels
+_MOST_PIXELS = 240  # per side: about what the paper and the screen resolve
+#: (row, column) of a point in a view.
+Mark = tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +59,17 @@ def draw_event(
     """
     views = np.asarray(views, dtype=np.float64)
     beside = answer is not None
-    figure = new_figure(2.5 * len(views) + 0.65 + (1.35 if beside else 0), 3.0 if title else 2.75)
+    figure = new_figure(2.75 * len(views) + 0.65 + (1.35 if beside else 0), 2.9 if title else 2.6)
     ratios = [1.0] * len(views) + ([0.5] if beside else [])
     axes = np.atleast_1d(figure.subplots(1, len(ratios), width_ratios=ratios))
-    windows = _windows(views, zoom)
+    starts = np.full((len(views), 2), np.nan) if origin is None else np.asarray(origin, dtype=np.float64)
+    marks = [_vertex_pixel(spec, index, starts[index], vertex) for index in range(len(views))]
+    windows = _windows(views, marks, zoom)
     picture: Any = None
     for index, ax in enumerate(axes[: len(views)]):
-        start = np.zeros(2) if origin is None else np.nan_to_num(np.asarray(origin, dtype=float)[index])
-        picture = _draw_view(ax, views[index], spec, windows[index], start)
-        known = origin is not None and bool(np.isfinite(np.asarray(origin, dtype=float)[index]).all())
+        known = bool(np.isfinite(starts[index]).all())
+        picture = _draw_view(ax, views[index], spec, windows[index], np.nan_to_num(starts[index]), marks[index])
         _name_axes(ax, spec, index, known)
-        if vertex is not None and known and spec.axis_unit == "cm":
-            _mark_vertex(ax, spec.axes[index], vertex)
     bar = figure.colorbar(picture, ax=list(axes[: len(views)]), pad=0.015, fraction=0.045, aspect=28)
     bar.set_label(_SCALES[spec.value_unit][0], fontsize=10.5)
     bar.ax.tick_params(labelsize=9)
@@ -84,25 +86,41 @@ def event_colours() -> Colormap:
     return LinearSegmentedColormap.from_list("event", part).with_extremes(bad="white")
 
 
-def _windows(views: Floats, zoom: bool) -> list[tuple[slice, slice]]:
-    """Rows and columns to show of each view: equally large squares around the signal, inside the map."""
+def _vertex_pixel(spec: MapSpec, index: int, start: Floats, vertex: Sequence[float | None] | None) -> Mark:
+    """Where the vertex (x, y, z; cm) lies in a view, as (row, column); None if unknown or outside the map."""
+    if vertex is None or spec.axis_unit != "cm":
+        return None
+    place = dict(zip("xyz", vertex, strict=False))
+    found = [math.nan if place.get(name) is None else float(place[name] or 0.0) for name in spec.axes[index]]
+    at = (np.array(found) - start) / np.array(spec.pitch)
+    inside = bool(np.all((at >= 0) & (at < np.array(spec.shape))))  # False for NaN
+    return (float(at[0]), float(at[1])) if inside else None
+
+
+def _windows(views: Floats, marks: Sequence[Mark], zoom: bool) -> list[tuple[slice, slice]]:
+    """Rows and columns to show of each view: equally large squares around signal and vertex, inside the map."""
     rows, cols = views.shape[1:]
     if not zoom:
         return [(slice(0, rows), slice(0, cols))] * len(views)
-    spans = [(_span(v.sum(axis=1)), _span(v.sum(axis=0))) for v in views]
+    spans = []
+    for view, mark in zip(views, marks, strict=True):
+        row, col = mark if mark is not None else (None, None)
+        spans.append((_span(view.sum(axis=1), row), _span(view.sum(axis=0), col)))
     z_span = (min(s[1][0] for s in spans), max(s[1][1] for s in spans))  # columns are one axis in all views
     widest = max([s[0][1] - s[0][0] for s in spans] + [z_span[1] - z_span[0], _SMALLEST_WINDOW])
     side = math.ceil(1.2 * widest)
     return [(_around(s[0], side, rows), _around(z_span, side, cols)) for s in spans]
 
 
-def _span(profile: Floats) -> tuple[int, int]:
-    """First and one past the last bin that hold the middle 99% of a profile."""
+def _span(profile: Floats, mark: float | None) -> tuple[int, int]:
+    """First and one past the last bin that hold the middle 99% of a profile, and the mark if there is one."""
     total = np.abs(profile).cumsum()
     if not len(total) or total[-1] <= 0:
         return len(profile) // 2, len(profile) // 2
     cut = (1 - _KEPT) / 2
     first, last = np.searchsorted(total, [cut * total[-1], (1 - cut) * total[-1]])
+    if mark is not None:
+        first, last = min(first, int(mark)), max(last, int(mark))
     return int(first), int(last) + 1
 
 
@@ -112,21 +130,36 @@ def _around(span: tuple[int, int], side: int, size: int) -> slice:
     return slice(start, start + side)
 
 
-def _draw_view(ax: Axes, view: Floats, spec: MapSpec, window: tuple[slice, slice], start: Floats) -> Any:
+def _draw_view(ax: Axes, view: Floats, spec: MapSpec, window: tuple[slice, slice], start: Floats, mark: Mark) -> Any:
     _, factor, low, high = _SCALES[spec.value_unit]
-    shown = view[window] * factor
+    shown = _joined(view[window] * factor)
     norm: Normalize = Normalize(low, high) if spec.value_unit == "grey" else LogNorm(low, high, clip=True)
     (r0, r1), (c0, c1) = ((w.start, w.stop) for w in window)
-    extent = (
-        start[1] + c0 * spec.pitch[1],
-        start[1] + c1 * spec.pitch[1],
-        start[0] + r0 * spec.pitch[0],
-        start[0] + r1 * spec.pitch[0],
-    )
-    return ax.imshow(
+    step = math.ceil(max(r1 - r0, c1 - c0) / _MOST_PIXELS)
+    drawn = (shown.shape[0] * step, shown.shape[1] * step)  # a last partial block reaches beyond the window
+    low_edge = start + np.array([r0, c0]) * spec.pitch
+    high_edge, end = low_edge + np.array(drawn) * spec.pitch, start + np.array([r1, c1]) * spec.pitch
+    extent = (low_edge[1], high_edge[1], low_edge[0], high_edge[0])
+    picture = ax.imshow(
         np.ma.masked_where(shown <= 0, shown), origin="lower", extent=extent, norm=norm, cmap=event_colours(),
         interpolation="nearest", aspect="equal" if spec.axis_unit == "cm" else "auto",
     )  # fmt: skip
+    if mark is not None:
+        row, col = mark
+        at = (start[1] + col * spec.pitch[1], start[0] + row * spec.pitch[0])
+        ax.plot(*at, marker="o", markersize=11, markerfacecolor="none", markeredgecolor="#2b7a78", mew=1.2)
+    ax.set(xlim=(low_edge[1], end[1]), ylim=(low_edge[0], end[0]))
+    return picture
+
+
+def _joined(view: Floats) -> Floats:
+    """The largest value of each block of pixels, with few enough blocks that a line one pixel wide stays a line."""
+    step = math.ceil(max(view.shape) / _MOST_PIXELS)
+    rows, cols = (-(-side // step) * step for side in view.shape)
+    padded = np.zeros((rows, cols))
+    padded[: view.shape[0], : view.shape[1]] = view
+    blocks: Floats = padded.reshape(rows // step, step, cols // step, step).max(axis=(1, 3))
+    return blocks
 
 
 def _name_axes(ax: Axes, spec: MapSpec, index: int, known: bool) -> None:
@@ -137,15 +170,8 @@ def _name_axes(ax: Axes, spec: MapSpec, index: int, known: bool) -> None:
     ax.set_xlabel(f"{along}{unit}{from_edge}")
     ax.set_ylabel(f"{across}{unit}")
     ax.tick_params(labelsize=9.5)
+    ax.minorticks_off()
     ax.text(0.03, 0.965, f"view {spec.views[index]}", transform=ax.transAxes, va="top", fontsize=10, color="#444444")
-
-
-def _mark_vertex(ax: Axes, names: tuple[str, str], vertex: Sequence[float | None]) -> None:
-    place = dict(zip("xyz", vertex, strict=False))
-    across, along = place.get(names[0]), place.get(names[1])
-    if across is None or along is None or not (math.isfinite(across) and math.isfinite(along)):
-        return
-    ax.plot([along], [across], marker="o", markersize=11, markerfacecolor="none", markeredgecolor="#2b7a78", mew=1.2)
 
 
 def _draw_answer(ax: Axes, answer: Answer) -> None:
@@ -157,7 +183,7 @@ def _draw_answer(ax: Axes, answer: Answer) -> None:
     for y, name, value in zip(at, names, values, strict=True):
         words = symbol(name) + ("  (truth)" if name == answer.truth else "")
         ax.text(0, y + 0.32, words, va="bottom", fontsize=10, fontweight="bold" if name == answer.label else "normal")
-        ax.text(min(value, 0.72) + 0.03, y, f"{value:.2f}", va="center", fontsize=10, color="#222222")
+        ax.text(min(value, 0.66) + 0.03, y, f"{value:.2f}", va="center", fontsize=10, color="#222222")
     ax.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.2))
     ax.set_title("probability", fontsize=10.5, loc="left")
     ax.set_yticks([])

@@ -128,6 +128,7 @@ def scores(evaluation: Evaluation) -> Figure:
                     label=f"true {symbol(truth)}", linewidth=1.5, edges=False,
                 )  # fmt: skip
         ax.set(xlabel=f"probability of {symbol(scored)}", xlim=(0, 1), yscale="log")
+        ax.set_xticks([0, 0.2, 0.4, 0.6, 0.8])  # no label at 1, where the next panel begins
         add_label(ax, simulated=evaluation.simulated)
     axes[0].set_ylabel("share of events")
     axes[0].set_ylim(top=4)  # room for the legend above the peaks at 0 and 1

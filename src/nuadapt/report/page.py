@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from nuadapt import __version__
 from nuadapt.errors import DataError, InputFileError, OutputError
 from nuadapt.report import figures
-from nuadapt.report.event_display import Answer, draw_event
+from nuadapt.report.event_display import draw_event
 from nuadapt.report.loading import Evaluation, load_evaluations, published, resolution
-from nuadapt.report.style import embedded, save, title
+from nuadapt.report.style import colour, embedded, save, title
 from nuadapt.report.tables import CLASS_COLUMNS, RUN_COLUMNS, Row, class_rows, metrics_markdown, run_groups
 
 _OUTPUTS = {"index.html", "results.md", "figures"}
@@ -39,6 +39,7 @@ class EventCard:
     verdict: str  # right, wrong, unknown: chooses the colour
     verdict_word: str
     words: str
+    bars: list[tuple[str, float, str, bool]]  # class, probability, colour, is the label
     caption: str
     image: str
 
@@ -264,13 +265,11 @@ def _cards(evaluation: Evaluation, place: Path) -> list[EventCard]:
         return []
     cards = []
     for index, event in enumerate(gallery.events):
-        answer = Answer(event["probability"], event["label"], event["truth"])
         figure = draw_event(
             gallery.maps.dense(index),
             gallery.maps.spec,
             origin=gallery.maps.origin[index],
             vertex=event["vertex"],
-            answer=answer,
         )
         png = save(figure, place / f"event-{index + 1:02d}")
         cards.append(_card(event, embedded(png.read_bytes())))
@@ -286,7 +285,8 @@ def _card(event: dict[str, Any], image: str) -> EventCard:
     facts += [event["mode"]] if event["mode"] != "UNKNOWN" else []
     source, run, subrun, number = event["key"]
     facts += [f"{Path(source).name} {run}/{subrun}/{number}", event["reason"]]
-    return EventCard(verdict, verdict if truth is not None else "no truth", words, ", ".join(facts), image)
+    bars = [(title(n), p, colour(n, i), n == label) for i, (n, p) in enumerate(event["probability"].items())]
+    return EventCard(verdict, verdict if truth is not None else "no truth", words, bars, ", ".join(facts), image)
 
 
 def _definitions(loaded: Sequence[Evaluation]) -> list[tuple[str, str]]:

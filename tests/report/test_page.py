@@ -1,0 +1,186 @@
+"""The page: complete, self-contained, and made from result files alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from nuadapt.errors import DataError, InputFileError, OutputError
+from nuadapt.evaluation import evaluate as evaluation_module
+from nuadapt.evaluation.bootstrap import BootstrapConfig
+from nuadapt.evaluation.evaluate import EvaluationConfig, evaluate_model
+from nuadapt.evaluation.gallery import choose
+from nuadapt.evaluation.predict import PredictConfig
+from nuadapt.report.loading import load_evaluations, published
+from nuadapt.report.page import make_report
+from nuadapt.report.tables import Cell, cell, checks_markdown, metrics_markdown, run_groups
+
+FEW = BootstrapConfig(resamples=10)
+
+
+@pytest.fixture(scope="module")
+def evaluations(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    base = tmp_path_factory.mktemp("evaluations")
+    store = synthetic.make_store(base / "d.h5", 40)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_module, "choose", lambda table: choose(table)[::4])  # few pictures: they take time
+        for factor in (1, 2):
+            config = EvaluationConfig(bootstrap=FEW, predict=PredictConfig(coarsen=factor))
+            evaluate_model(synthetic.ToyModel(id="toy <&> model"), store, base / f"e{factor}", config)
+    return [base / "e1", base / "e2"]
+
+
+@pytest.fixture(scope="module")
+def page(evaluations: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "report"
+    figure = evaluations[0].parent / "extra.png"
+    png = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    figure.write_bytes(base64.b64decode(png))
+    return make_report(evaluations, out, title="A & B", extra_figures=[("Others", "Real events.", figure)])
+
+
+class Tags(HTMLParser):
+    """Collects addresses and open tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "data", "poster")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_from_outside(page: Path) -> None:
+    text, tags = page.read_text(encoding="utf-8"), Tags()
+    tags.feed(text)
+    assert not tags.open
+    assert len(tags.addresses) > 20
+    assert all(a.startswith(("data:image/png;base64,", "#")) for a in tags.addresses)
+    assert not re.search(r"@import|url\(|<script|<link", text)
+    anchors = {a[1:] for a in tags.addresses if a.startswith("#")}
+    assert all(f'id="{a}"' in text for a in anchors)
+
+
+def test_the_page_says_what_it_must(page: Path, evaluations: list[Path]) -> None:
+    text = page.read_text(encoding="utf-8")
+    metrics = json.loads((evaluations[0] / "metrics.json").read_text())
+    low, high = metrics["intervals"]["accuracy"]
+    for needed in (
+        *(
+            "A &amp; B",
+            "toy &lt;&amp;&gt; model",
+            "published, another dataset: arXiv:2509.08461",
+            "Others",
+            "Real events.",
+        ),
+        *("full resolution", "half resolution", "Llama 3.2 Vision 11B", "Confusion", "ROC", "Reliability"),
+        *(f"{metrics['accuracy']:.3f}", f"{low:.3f} – {high:.3f}", "0.87", "truth Neutral Current"),
+    ):
+        assert needed in text, needed
+    assert "<&> model" not in text
+
+
+def test_every_figure_is_there_as_png_and_pdf(page: Path) -> None:
+    found = {p.relative_to(page.parent / "figures").with_suffix("") for p in page.parent.rglob("*.png")}
+    assert found == {p.relative_to(page.parent / "figures").with_suffix("") for p in page.parent.rglob("*.pdf")}
+    names = {p.name for p in found}
+    assert {"confusion", "roc", "reliability", "scores", "accuracy-energy", "accuracy-mode", "event-01"} <= names
+
+
+def test_published_rows_stand_with_their_resolution(evaluations: list[Path]) -> None:
+    full, half = run_groups(load_evaluations(evaluations))
+    assert [len(g.ours) for g in (full, half)] == [1, 1]
+    assert full.published[0].cells[0] == Cell("0.87")
+    assert half.published[-1].cells[0] == Cell("0.49")
+    assert half.published[2].cells[1] == Cell("–")  # not printed in the publication
+    text = metrics_markdown(load_evaluations(evaluations))
+    assert text.count("published, another dataset") == 8
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+
+
+def test_published_numbers_carry_their_citation() -> None:
+    content = published()
+    assert "arXiv:2509.08461" in content["citation"]
+    for group in content["by_coarsen"].values():
+        assert all(0 < r["accuracy"] < 1 and 0 < r["auc_ovr_macro"] < 1 for r in group["rows"])
+
+
+def test_a_report_is_replaced_and_other_folders_are_not(page: Path, evaluations: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds no report"):
+        make_report(evaluations[:1], tmp_path)
+    (tmp_path / "letter.txt").unlink()
+    (tmp_path / "index.html").write_text("<html>my own page</html>")
+    with pytest.raises(OutputError, match="holds no report"):
+        make_report(evaluations[:1], tmp_path)
+
+
+def test_bad_input_is_refused(evaluations: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no evaluation"):
+        make_report([], tmp_path / "out")
+    with pytest.raises(InputFileError, match=r"no metrics\.json"):
+        make_report([tmp_path], tmp_path / "out")
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(InputFileError, match="lack 'model'"):
+        make_report([tmp_path], tmp_path / "out")
+    with pytest.raises(InputFileError, match="this figure"):
+        make_report(evaluations[:1], tmp_path / "out2", extra_figures=[("a", "b", tmp_path / "metrics.json")])
+
+
+def test_a_folder_of_evaluations_stands_for_all_and_names_are_unique(evaluations: list[Path]) -> None:
+    loaded = load_evaluations([evaluations[0].parent, evaluations[0]])
+    assert [e.path for e in loaded] == evaluations
+    assert [e.name for e in loaded] == ["toy <&> model", "toy <&> model, half resolution"]
+
+
+def test_recorded_data_and_grey_maps(synthetic: ModuleType, tmp_path: Path) -> None:
+    from nuadapt.events.pixelmap import MapSpec
+
+    spec = MapSpec(("u", "v"), (64, 64), (1, 1), (("time", "wire"),) * 2, axis_unit="wire", value_unit="grey")
+    store = synthetic.make_store(tmp_path / "d.h5", 12, spec=spec, has_truth=False, origin=False)
+    config = EvaluationConfig(split="all", predict=PredictConfig(views=("u", "v")), bootstrap=FEW)
+    evaluate_model(synthetic.ToyModel(), store, tmp_path / "e", config)
+    text = make_report([tmp_path / "e"], tmp_path / "r").read_text(encoding="utf-8")
+    assert "recorded data" in text
+    assert "no truth" in text
+    assert "Confusion.</b>" not in text
+
+
+def test_report_imports_neither_torch_nor_models() -> None:
+    code = "import sys, nuadapt.report.page; print([m for m in sys.modules if m in ('torch', 'nuadapt.models')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_cells_and_checks() -> None:
+    assert cell(None) == Cell("–")
+    assert cell(0.5, [None, None]) == Cell("0.500")
+    check = {
+
+            "group": "passage",
+            "quantity": "range",
+            "condition": "a|b",
+            "measured": 1.0,
+            "expected": 1.1,
+            "error": 0.01
+        ,
+        "tolerance": 0.05, "unit": "cm", "source": "PDG", "passed": False,
+    }
+    text = checks_markdown([check])
+    assert "1 ± 0.01" in text
+    assert "**no**" in text
+    assert "a\\|b" in text
