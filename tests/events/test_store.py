@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nuadapt.errors import ConfigError, DataError, InputFileError, NuadaptError, OutputError
 from nuadapt.events.store import EventStore, EventWriter, Layout
 
-N_BATCHES = 5
+N_BATCHES = 10
 KINDS = [
     pytest.param({}, id="all"),
     pytest.param({"truth": False}, id="recorded"),

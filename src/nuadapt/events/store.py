@@ -33,6 +33,7 @@ __all__ = ["EventStore", "EventWriter", "Layout"]
 
 Array = npt.NDArray[Any]
 _CHUNK = 16384  # elements; about six events' pixels, small enough for random access
+_NEAR = 32  # events; over a gap up to this, reading what lies between costs less than another call for each column
 _SOURCE_DTYPE = "S512"
 
 
@@ -293,9 +294,9 @@ class EventStore:
             return self._read_range(0, 0)
         self._check_rows(rows)
         unique, where = np.unique(rows, return_inverse=True)
-        runs = np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1)
-        batch = EventBatch.concatenate([self._read_range(int(run[0]), int(run[-1]) + 1) for run in runs])
-        return batch.select(where)
+        runs = np.split(unique, np.flatnonzero(np.diff(unique) > _NEAR) + 1)
+        parts = [self._read_range(int(run[0]), int(run[-1]) + 1).select(run - run[0]) for run in runs]
+        return EventBatch.concatenate(parts).select(where)
 
     def _check_rows(self, rows: npt.NDArray[np.int64]) -> None:
         outside = rows[(rows < 0) | (rows >= len(self))]
