@@ -170,15 +170,16 @@ def test_cells_and_checks() -> None:
     assert cell(None) == Cell("–")
     assert cell(0.5, [None, None]) == Cell("0.500")
     check = {
-
-            "group": "passage",
-            "quantity": "range",
-            "condition": "a|b",
-            "measured": 1.0,
-            "expected": 1.1,
-            "error": 0.01
-        ,
-        "tolerance": 0.05, "unit": "cm", "source": "PDG", "passed": False,
+        "group": "passage",
+        "quantity": "range",
+        "condition": "a|b",
+        "measured": 1.0,
+        "expected": 1.1,
+        "error": 0.01,
+        "tolerance": 0.05,
+        "unit": "cm",
+        "source": "PDG",
+        "passed": False,
     }
     text = checks_markdown([check])
     assert "1 ± 0.01" in text

@@ -80,6 +80,7 @@ def make_report(
         raise DataError("no evaluation to report on", next_step="Give at least one folder made by 'nuadapt evaluate'")
     loaded = load_evaluations(evaluations)
     _check_place(out)
+    extra = [_extra(*given) for given in extra_figures]
     sections = []
     for index, evaluation in enumerate(loaded):
         sections.append(_section(evaluation, out / "figures"))
@@ -97,7 +98,7 @@ def make_report(
             class_headings=list(CLASS_COLUMNS.values()),
             published=published(),
             comparison=_comparison(loaded, out / "figures"),
-            extra=[_extra(*given) for given in extra_figures],
+            extra=extra,
             definitions=_definitions(loaded),
             version=__version__,
         )
