@@ -14,6 +14,7 @@ from nuadapt.sources.simulation import cross_sections as xs
 from nuadapt.sources.simulation import resonances, tables
 from nuadapt.sources.simulation.channels import channel_set
 from nuadapt.sources.simulation.cross_sections import Probe
+from nuadapt.sources.simulation.deexcitation import deexcite
 from nuadapt.sources.simulation.hadron_cross_sections import hadron_cross_sections, nucleon_nucleon
 from nuadapt.sources.simulation.hadronization import hadron_momenta, hadron_species, mean_charged
 from nuadapt.sources.simulation.interaction import InteractionConfig, interact
@@ -231,3 +232,29 @@ def test_fate_of_pions_and_protons_in_argon() -> None:
     assert fast["absorbed"] < delta["absorbed"]
     protons = escape_counts(2212, 0.3, 1.0)
     assert 0.4 < protons["free"] / 1500 < 0.65  # transparency of argon to protons
+
+
+@pytest.mark.parametrize("excitation", [0.0, 5e-3, 15e-3, 60e-3])
+def test_deexcitation_ends_in_the_ground_state(excitation: float) -> None:
+    argon, rng, neutrons = nucleus(1000180400, 0.251, 0.0295, 0.2), np.random.default_rng(9), []
+    mass_excited = argon.masses[18, 39] + excitation
+    before = np.array([0.1, 0.0, -0.2, math.sqrt(mass_excited**2 + 0.05)])
+    for _ in range(200):
+        pdg, p4, after, z, a = deexcite(argon, before, 18, 39, rng)
+        np.testing.assert_allclose(p4.sum(axis=0) + after, before, atol=1e-9)
+        protons = int((pdg == PROTON).sum())
+        neutrons.append(int((pdg == NEUTRON).sum()))
+        assert (z, a) == (18 - protons, 39 - protons - neutrons[-1])
+        assert 0 <= math.sqrt(invariant_mass2(after)) - argon.masses[z, a] + 1e-9 < 2e-4
+    # one neutron costs 6.6 MeV in Ar-39, each further one about 10 MeV
+    assert (np.mean(neutrons) > 0.5) == (excitation > 0.01)
+    assert max(neutrons) <= excitation / 6.5e-3
+
+
+def test_deexcitation_is_an_option() -> None:
+    config = InteractionConfig(rescattering=False, deexcitation=False, tail_fraction=0.0)
+    rng = np.random.default_rng(10)
+    for _ in range(200):
+        made = interact(14, 1.0, Current.CC, rng, config)
+        if made.mode == InteractionMode.QE:
+            assert made.pdg.tolist() == [13, PROTON]

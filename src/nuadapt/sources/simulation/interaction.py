@@ -16,6 +16,7 @@ from nuadapt.errors import ConfigError
 from nuadapt.events.truth import Current, InteractionMode
 from nuadapt.sources.simulation import primary_vertex as vertices
 from nuadapt.sources.simulation.channels import Channel, ChannelSet, channel_set
+from nuadapt.sources.simulation.deexcitation import deexcite
 from nuadapt.sources.simulation.hadron_cross_sections import hadron_cross_sections
 from nuadapt.sources.simulation.interaction_config import InteractionConfig
 from nuadapt.sources.simulation.masses import M_NUCLEON, NEUTRON, PROTON, nucleus_pdg
@@ -48,7 +49,7 @@ class Interaction:
     y: float  # q0 / E
     pdg: npt.NDArray[np.int32]  # (n,) particles leaving the nucleus, outgoing lepton first
     p4: npt.NDArray[np.float64]  # (n, 4) px, py, pz, E
-    remnant_pdg: int  # 10LZZZAAAI of what stays, excited or not; 0 if nothing does
+    remnant_pdg: int  # 10LZZZAAAI of what stays, excited or in its ground state; 0 if nothing does
     remnant_p4: npt.NDArray[np.float64]  # (4,)
 
 
@@ -73,6 +74,9 @@ def interact(
     remnant, z, a = vertex.remnant, vertex.z, vertex.a
     if config.rescattering and a > 1 and channel.mode != InteractionMode.COH:
         pdg, p4, remnant, z, a = _rescatter(pdg, vertex, channel, target, config, rng)
+    if config.deexcitation and a > 1:
+        extra_pdg, extra_p4, remnant, z, a = deexcite(target, remnant, z, a, rng)
+        pdg, p4 = [*pdg, *extra_pdg.tolist()], np.vstack([p4, extra_p4])
     pdg, p4 = decay_short_lived(pdg, p4, rng)
     lepton_pdg = int(math.copysign(abs(nu_pdg) - int(current == Current.CC), nu_pdg))
     q0, q3, Q2 = _transfer(energy, vertex.lepton)

@@ -51,6 +51,8 @@ class InteractionConfig:
     pauli_blocking: bool = True
     #: Whether pions and nucleons rescatter in the nucleus.
     rescattering: bool = True
+    #: Whether the excited remnant boils off nucleons and photons (MeV blips in a detector).
+    deexcitation: bool = True
     #: Factors on the free cross-sections and on pion absorption inside the nucleus: knobs for domain-shift studies.
     pion_scale: float = 1.0
     absorption_scale: float = 1.0
