@@ -307,7 +307,10 @@ def reproduce(
     scale: Annotated[Scale, typer.Option(help="smoke: minutes; laptop: an hour and a half; paper: as published.")],
     out_dir: Out,
     trial: Annotated[
-        list[Path] | None, typer.Option(help="Other events to try the model on; may be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            help="Other events to try the model on: PATH or PATH:view,view; may be repeated.", show_default=False
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from nuadapt.errors import ConfigError, InputFileError, nearest
+from nuadapt.errors import ConfigError, nearest
 from nuadapt.events.store import EventStore
 
 Progress = Callable[[int, int], None]
@@ -51,25 +51,24 @@ def load_study(name: str, scale: str) -> Study:
 
 
 def run_study(
-    name: str, scale: str, out: Path, *, trials: Sequence[Path], workers: int, progress_bar: ProgressBar
+    name: str, scale: str, out: Path, *, trials: Sequence[str], workers: int, progress_bar: ProgressBar
 ) -> Path:
     """Run or go on with a study in ``out``; returns the report page.
 
-    ``trials`` are other inputs (NuHepMC files, folders of DUNE images) that the trained model is tried on.
+    ``trials`` are other inputs (NuHepMC files, folders of DUNE images) that the trained model is tried on, as
+    ``PATH`` or ``PATH:view,view``.
 
     Raises:
-        InputFileError: a trial does not exist.
+        ConfigError: no such study or scale, or a trial does not exist.
     """
     from nuadapt.evaluation.evaluate import evaluate
-    from nuadapt.recipes.trials import run_trial
+    from nuadapt.recipes.trials import Trial, run_trial
     from nuadapt.report.page import make_report
     from nuadapt.training.config import load_recipe
     from nuadapt.training.fit import train
 
     study = load_study(name, scale)
-    for path in trials:
-        if not path.exists():
-            raise InputFileError("no such file or folder", where=path)
+    given = [Trial.parse(word) for word in trials]
     data, run = out / "events.h5", out / "run"
     _simulate(study, data, workers, progress_bar)
     with progress_bar("training") as update:
@@ -81,9 +80,9 @@ def run_study(
             evaluate(run, data, folder, split="test", coarsen=factor, progress=update)
         evaluations.append(folder)
     figures = []
-    for path in trials:
-        with progress_bar(f"trying {path.name}") as update:
-            figures += run_trial(run, path, out / "trials", study.seed, update)
+    for trial in given:
+        with progress_bar(f"trying {trial.name}") as update:
+            figures += run_trial(run, trial, data, out / "trials", update)
     title = f"{study.title} ({study.scale} scale, {study.events} events)"
     return make_report(evaluations, out / "report", title=title, extra_figures=figures)
 

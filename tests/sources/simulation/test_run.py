@@ -100,7 +100,8 @@ def test_truth_and_maps_belong_together(undisturbed):
         # and diffusion over the edge take a little; nothing is added.
         energy = maps.dense(event).sum(axis=(1, 2))
         assert np.all(energy > 0.88 * in_map[event] - 5e-3)
-        assert np.all(energy <= batch["deposited_energy"][event] * 1.0001)
+        # A step across the edge of the instrumented argon counts by its middle in the truth, piece by piece in the map.
+        assert np.all(energy <= batch["deposited_energy"][event] * 1.0001 + 1e-3)
     assert np.all(batch["deposited_energy"] <= batch["nu_energy"] + 0.2)  # rest masses and binding can add a little
     assert np.all(batch["q0"] == pytest.approx(batch["nu_energy"] - batch["lepton_energy"], abs=1e-4))
     assert np.allclose(batch["Q2"], batch["q3"] ** 2 - batch["q0"] ** 2, atol=2e-3)
