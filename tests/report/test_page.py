@@ -19,7 +19,8 @@ from nuadapt.evaluation.bootstrap import BootstrapConfig
 from nuadapt.evaluation.evaluate import EvaluationConfig, evaluate_model
 from nuadapt.evaluation.gallery import choose
 from nuadapt.evaluation.predict import PredictConfig
-from nuadapt.report.loading import load_evaluations, published
+from nuadapt.report.figures import training as draw_training
+from nuadapt.report.loading import load_evaluations, load_trainings, published
 from nuadapt.report.page import make_report
 from nuadapt.report.tables import Cell, cell, checks_markdown, metrics_markdown, run_groups
 
@@ -185,3 +186,19 @@ def test_cells_and_checks() -> None:
     assert "1 ± 0.01" in text
     assert "**no**" in text
     assert "a\\|b" in text
+
+
+def test_a_run_folder_shows_its_training(evaluations: list[Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    lines = [{"step": 1, "epoch": 0.5, "loss": 1.0}, {"step": 2, "epoch": 1.0, "val_loss": 0.9, "val_accuracy": 0.6}]
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run / "record.json").write_text(json.dumps({"preset": "tiny", "parameters": 12, "best": {"epoch": 1}}))
+    training = load_trainings([run, evaluations[0]])[0]
+    assert training.column("val_accuracy") == ([1.0], [0.6])
+    assert len(draw_training(training).axes) == 2
+    with pytest.raises(DataError, match="run folders alone"):
+        make_report([run], tmp_path / "out")
+    (run / "log.jsonl").write_text("{")
+    with pytest.raises(InputFileError, match="log of a training run"):
+        load_trainings([run])

@@ -11,8 +11,16 @@ from nuadapt.record import write_json
 from nuadapt.report.validation_plots import draw_checks, validation_figures
 
 CHECK = {
-    "group": "passage", "quantity": "CSDA range", "condition": "muon", "measured": 10.1, "expected": 10.0,
-    "tolerance": 0.2, "unit": "cm", "source": "PDG", "error": 0.0, "passed": True,
+    "group": "passage",
+    "quantity": "CSDA range",
+    "condition": "muon",
+    "measured": 10.1,
+    "expected": 10.0,
+    "tolerance": 0.2,
+    "unit": "cm",
+    "source": "PDG",
+    "error": 0.0,
+    "passed": True,
 }
 CURVE = {
     "title": "Range",

@@ -20,6 +20,10 @@ from nuadapt.evaluation.metrics import (
 )
 
 
+#: Below this, resampled events repeat so much that the interval is far too short; it is null then.
+FEWEST_EVENTS = 10
+
+
 def metrics_block(sample: Sample, config: BootstrapConfig, name: str) -> dict[str, Any]:
     """All metrics of ``sample`` as plain JSON values; null where undefined, with the reason in ``undefined``."""
     counts = np.zeros((len(sample.classes),) * 2, dtype=np.int64)
@@ -31,7 +35,7 @@ def metrics_block(sample: Sample, config: BootstrapConfig, name: str) -> dict[st
     }
     has_weight = len(sample) > 0 and sample.weight.sum() > 0
     values = {k: v[0] for k, v in measure(sample, sample.weight[None]).items()} if has_weight else {}
-    spread = distribution(sample, config, name) if has_weight else {}
+    spread = distribution(sample, config, name) if has_weight and len(sample) >= FEWEST_EVENTS else {}
     limits = {k: interval(v, config.level) for k, v in spread.items()}
     block |= {k: plain(values.get(k)) for k in SCALARS}
     block["confusion"] = plain(values.get("confusion"))
@@ -86,6 +90,8 @@ def _reasons(sample: Sample) -> list[str]:
             reasons.append(f"no event of true class {name}: its metrics and all means over classes are null")
         elif weight == sample.weight.sum():
             reasons.append(f"only events of true class {name}: its AUC is null")
+    if len(sample) < FEWEST_EVENTS:
+        reasons.append(f"fewer than {FEWEST_EVENTS} events: all intervals are null")
     return reasons
 
 

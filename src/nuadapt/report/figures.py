@@ -11,8 +11,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nuadapt.evaluation.metrics import Array, Floats
-from nuadapt.report.loading import Evaluation
+from nuadapt.report.loading import Evaluation, Training
 from nuadapt.report.style import RUN_LOOKS, add_label, colour, line, new_figure, styled, symbol
+
+
+@styled
+def training(run: Training) -> Figure:
+    """Loss and validation accuracy against epochs, with the epoch whose weights were kept."""
+    figure = new_figure(8.6, 3.8)
+    left, right = figure.subplots(1, 2)
+    left.plot(*run.column("loss"), color="#94a4a2", linewidth=1, label="training")
+    left.plot(*run.column("val_loss"), color="#1a1a1a", marker="o", label="validation")
+    right.plot(*run.column("val_accuracy"), color="#1a1a1a", marker="o", label="validation")
+    best = run.record.get("best", {}).get("epoch")
+    for ax, quantity in ((left, "loss"), (right, "accuracy")):
+        if best is not None:
+            ax.axvline(best, color="#bd1f01", linestyle=":", linewidth=1.2, label="kept")
+        ax.set(xlabel="epoch", ylabel=quantity)
+        ax.legend(loc="best")
+        add_label(ax, simulated=False)
+    return figure
 
 
 def _number(value: Any) -> float:

@@ -57,6 +57,41 @@ class Evaluation:
         return "".join(c if c.isalnum() else "-" for c in self.name).strip("-")
 
 
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a model was trained: the lines of log.jsonl of a run folder, in order, and its record if it is finished."""
+
+    name: str
+    lines: list[dict[str, Any]]
+    record: dict[str, Any]
+
+    def column(self, name: str) -> tuple[list[float], list[float]]:
+        """Epochs and values of one logged quantity."""
+        rows = [line for line in self.lines if name in line]
+        return [float(r["epoch"]) for r in rows], [float(r[name]) for r in rows]
+
+
+def load_trainings(folders: Sequence[Path]) -> list[Training]:
+    """Training logs of those of ``folders`` that are run folders.
+
+    Raises:
+        InputFileError: a damaged log.
+    """
+    return [_load_training(folder) for folder in folders if (folder / "log.jsonl").is_file()]
+
+
+def _load_training(folder: Path) -> Training:
+    place, record = folder / "log.jsonl", folder / "record.json"
+    try:
+        lines = [json.loads(text) for text in place.read_text(encoding="utf-8").splitlines() if text.strip()]
+        if not all(isinstance(line, dict) and "epoch" in line for line in lines):
+            raise ValueError("a line has no epoch")
+    except (OSError, ValueError) as error:
+        raise InputFileError(f"this is not the log of a training run ({error})", where=place) from error
+    content = read_json(record) if record.is_file() else {}
+    return Training(f"{content.get('preset', 'unfinished run')} [{folder.name}]", lines, content)
+
+
 def resolution(coarsen: int) -> str:
     """How a resolution is called on the page."""
     return {1: "full resolution", 2: "half resolution"}.get(coarsen, f"1/{coarsen} resolution")
@@ -71,6 +106,8 @@ def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
     found: list[Path] = []
     for folder in folders:
         inside = [folder] if (folder / "metrics.json").is_file() else _inside(folder)
+        if not inside and (folder / "log.jsonl").is_file():
+            continue  # a run folder: its training is shown, its evaluations are elsewhere
         if not inside:
             raise InputFileError("no metrics.json in this folder or directly below it", where=folder, next_step=_STEP)
         found += [p for p in inside if p.resolve() not in {f.resolve() for f in found}]

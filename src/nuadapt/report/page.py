@@ -15,7 +15,7 @@ from nuadapt import __version__
 from nuadapt.errors import DataError, InputFileError, OutputError
 from nuadapt.report import figures
 from nuadapt.report.event_display import draw_event
-from nuadapt.report.loading import Evaluation, load_evaluations, published, resolution
+from nuadapt.report.loading import Evaluation, Training, load_evaluations, load_trainings, published, resolution
 from nuadapt.report.style import colour, embedded, save, title
 from nuadapt.report.tables import CLASS_COLUMNS, RUN_COLUMNS, Row, class_rows, metrics_markdown, run_groups
 
@@ -69,7 +69,8 @@ def make_report(
 ) -> Path:
     """Write ``out``/index.html, ``out``/results.md and ``out``/figures; gives the page.
 
-    ``evaluations`` are folders made by ``nuadapt evaluate``, or folders that hold such. ``extra_figures`` are
+    ``evaluations`` are folders made by ``nuadapt evaluate``, or folders that hold such. Of run folders among them the
+    training is shown too. ``extra_figures`` are
     (title, caption, PNG) shown in a section of their own. An earlier report in ``out`` is replaced.
 
     Raises:
@@ -78,7 +79,9 @@ def make_report(
     """
     if not evaluations:
         raise DataError("no evaluation to report on", next_step="Give at least one folder made by 'nuadapt evaluate'")
-    loaded = load_evaluations(evaluations)
+    loaded, trainings = load_evaluations(evaluations), load_trainings(evaluations)
+    if not loaded:
+        raise DataError("run folders alone hold no results", next_step="Give also a folder made by 'nuadapt evaluate'")
     _check_place(out)
     extra = [_extra(*given) for given in extra_figures]
     sections = []
@@ -97,6 +100,7 @@ def make_report(
             headings=[h for h, _ in RUN_COLUMNS.values()],
             class_headings=list(CLASS_COLUMNS.values()),
             published=published(),
+            trainings=[_training(t, out / "figures") for t in trainings],
             comparison=_comparison(loaded, out / "figures"),
             extra=extra,
             definitions=_definitions(loaded),
@@ -153,6 +157,14 @@ def _lead(loaded: Sequence[Evaluation]) -> str:
         f"{len(loaded)} evaluation{'s' * (len(loaded) > 1)} of {models} model{'s' * (models > 1)} on "
         f"{' and '.join(f'{n} events' for n in events)} of {', '.join(files)}."
     )
+
+
+def _training(run: Training, place: Path) -> Picture:
+    name = "training-" + "".join(c if c.isalnum() else "-" for c in run.name).strip("-")
+    wall = run.record.get("not_reproducible", {}).get("wall_time_s")
+    words = f"{run.record['parameters']} parameters; " if "parameters" in run.record else ""
+    words += f"{wall / 3600:.2f} h; " if wall else ""
+    return _picture(figures.training(run), place / name, run.name, f"{words}weights of the marked epoch were kept.")
 
 
 def _comparison(loaded: Sequence[Evaluation], place: Path) -> list[Picture]:

@@ -109,14 +109,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 def add_label(ax: Axes, right: str = "", *, simulated: bool = True) -> None:
     """``nuadapt simulation`` small above the axes, and what is shown at the right."""
-    ax.text(0, 1.015, "nuadapt", transform=ax.transAxes, ha="left", va="bottom", fontsize=11, fontweight="bold")
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "baseline"}
+    ax.annotate("nuadapt", (0, 1), xytext=(0, 4), fontsize=11, fontweight="bold", **place)
     if simulated:
-        ax.annotate(
-            "simulation", (0, 1), xytext=(52, 2.2), xycoords="axes fraction", textcoords="offset points",
-            ha="left", va="bottom", fontsize=11, fontstyle="italic",
-        )  # fmt: skip
+        ax.annotate("simulation", (0, 1), xytext=(51, 4), fontsize=11, fontstyle="italic", **place)
     if right:
-        ax.text(1, 1.015, right, transform=ax.transAxes, ha="right", va="bottom", fontsize=10)
+        ax.annotate(right, (1, 1), xytext=(0, 4), ha="right", fontsize=10, **place)
 
 
 def symbol(name: str) -> str:

@@ -28,7 +28,6 @@ from nuadapt.report.style import RUN_LOOKS, add_label, new_figure, save, styled
 #: Title, caption and PNG of a figure, as make_report takes them.
 Shown = tuple[str, str, Path]
 _KINDS = ("line", "points", "reference", "histogram")
-_REFERENCE_LOOKS = (("#bd1f01", "s"), ("#3f90da", "^"), ("#832db6", "v"), ("#a96b59", "D"))
 _STEP = "Write it with 'nuadapt validate simulation --out FILE'"
 
 
@@ -95,7 +94,7 @@ def draw_curve(curve: Mapping[str, Any]) -> Figure:
 def _draw_series(ax: Axes, series: Mapping[str, Any], index: int) -> None:
     kind, x, y = series.get("kind", "line"), np.array(series["x"], float), np.array(series["y"], float)
     error, name = series.get("error"), str(series.get("name", ""))
-    ink, marker = (_REFERENCE_LOOKS if kind == "reference" else RUN_LOOKS)[index % 4]
+    ink, marker = RUN_LOOKS[index % len(RUN_LOOKS)]  # points of a reference: the colour of what they belong to
     if kind == "histogram":
         mplhep.histplot(y, x, ax=ax, yerr=error, color=ink, label=name, flow="none", linewidth=1.5)
     elif kind == "line":
@@ -103,7 +102,7 @@ def _draw_series(ax: Axes, series: Mapping[str, Any], index: int) -> None:
         if error is not None:
             ax.fill_between(x, y - np.array(error), y + np.array(error), color=ink, alpha=0.2, linewidth=0)
     elif kind == "reference" and len(x) > 40:  # a published curve
-        ax.plot(x, y, color=ink, label=name, linestyle="--", linewidth=1.3)
+        ax.plot(x, y, color=RUN_LOOKS[(index + 1) % len(RUN_LOOKS)][0], label=name, linestyle="--", linewidth=1.3)
     else:
         face = "none" if kind == "reference" else ink
         ax.errorbar(x, y, yerr=error, fmt=marker, color=ink, markerfacecolor=face, label=name, linewidth=1.2)
