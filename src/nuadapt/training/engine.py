@@ -59,7 +59,8 @@ def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int) -
         disable_tqdm=True,
         seed=config.seed,
         dataloader_num_workers=config.workers,
-        dataloader_persistent_workers=config.workers > 0,
+        # Starting an epoch's readers draws from the random state that dropout uses; persistent ones would not.
+        dataloader_persistent_workers=False,
     )
 
 

@@ -1,0 +1,185 @@
+"""What a batch holds: a function of seed, epoch and step, whoever reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from nuadapt.errors import DataError
+from nuadapt.events.batch import EventBatch
+from nuadapt.events.store import EventStore, EventWriter, Layout
+from nuadapt.models.inputs import PixelInput
+from nuadapt.training.config import TrainingConfig
+from nuadapt.training.data import (
+    BLOCK,
+    POOL,
+    BlockShuffle,
+    Draw,
+    InOrder,
+    PixelDataset,
+    Sample,
+    as_batch,
+    class_weights,
+    flip_bits,
+    mirror,
+    prepare,
+)
+
+MakeStore = Callable[..., Path]
+
+
+@given(n=st.integers(1, 5000), seed=st.integers(0, 5), epoch=st.integers(0, 50), data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_every_event_once_an_epoch(n: int, seed: int, epoch: int, data: st.DataObject) -> None:
+    rows = np.flatnonzero(np.random.default_rng(n).random(2 * n) < 0.5)
+    if not len(rows):
+        return
+    order = BlockShuffle(rows, seed).order(epoch)
+    assert np.array_equal(np.sort(order), np.arange(len(rows)))
+
+
+def test_orders_differ_by_epoch_and_seed_and_repeat() -> None:
+    rows = np.arange(1000)
+    one = BlockShuffle(rows, 1).order(0)
+    assert np.array_equal(one, BlockShuffle(rows, 1).order(0))
+    assert not np.array_equal(one, BlockShuffle(rows, 1).order(1))
+    assert not np.array_equal(one, BlockShuffle(rows, 2).order(0))
+
+
+def test_batches_mix_blocks_but_stay_within_a_pool() -> None:
+    """Reading stays cheap: while a pool is in use, no block outside it is asked for."""
+    rows = np.arange(4 * POOL * BLOCK)
+    blocks = rows[BlockShuffle(rows, 1).order(0)] // BLOCK
+    per_pool = blocks.reshape(4, -1)
+    assert all(len(np.unique(pool)) == POOL for pool in per_pool)
+    assert len(np.unique(blocks[:64])) > POOL // 2
+
+
+def test_mirror_flips_rows_of_chosen_events() -> None:
+    images = np.random.default_rng(1).random((4, 2, 5, 3)).astype(np.float32)
+    flip = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=bool)
+    got = images.copy()
+    mirror(got, [("x", "z"), ("y", "z")], flip)
+    for i in range(4):
+        for view in range(2):
+            expected = images[i, view, ::-1] if flip[i, view] else images[i, view]
+            np.testing.assert_array_equal(got[i, view], expected)
+
+
+def test_mirror_never_turns_the_beam_and_knows_columns() -> None:
+    images = np.random.default_rng(1).random((2, 1, 4, 6)).astype(np.float32)
+    got = images.copy()
+    mirror(got, [("wire", "z")], np.ones((2, 2), dtype=bool))
+    np.testing.assert_array_equal(got, images)
+    mirror(got, [("z", "x")], np.ones((2, 2), dtype=bool))
+    np.testing.assert_array_equal(got, images[:, :, :, ::-1])
+
+
+def test_flip_bits_are_fair_and_depend_on_everything() -> None:
+    rows = np.arange(4000)
+    bits = flip_bits(1, np.zeros(4000, dtype=int), rows)
+    assert bits.shape == (4000, 2)
+    assert np.all(np.abs(bits.mean(axis=0) - 0.5) < 0.04)
+    assert abs(np.corrcoef(bits.T)[0, 1]) < 0.06
+    for other in (flip_bits(2, np.zeros(4000, dtype=int), rows), flip_bits(1, np.ones(4000, dtype=int), rows)):
+        assert 0.4 < np.mean(bits == other) < 0.6
+    one = flip_bits(1, np.zeros(1, dtype=int), rows[7:8])
+    np.testing.assert_array_equal(one[0], bits[7])
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_readers_change_nothing(make_store: MakeStore, context: str) -> None:
+    path = make_store(n=300, side=16)
+    offered = prepare(path, TrainingConfig())
+
+    def batches(workers: int) -> list[dict[str, torch.Tensor]]:
+        dataset = PixelDataset(path, offered.train, PixelInput(("xz", "yz")), flip_seed=3)
+        sampler = BlockShuffle(offered.train.rows, 3)
+        sampler.set_epoch(2)
+        how = {"multiprocessing_context": context} if workers else {}
+        loader = DataLoader(dataset, 32, sampler=sampler, collate_fn=as_batch, num_workers=workers, **how)
+        return list(loader)
+
+    alone, shared = batches(0), batches(2)
+    assert len(alone) == len(shared) == -(-len(offered.train.rows) // 32)
+    for one, other in zip(alone, shared, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in ("pixels", "labels", "weight"))
+
+
+def test_batch_holds_the_events_asked_for(make_store: MakeStore) -> None:
+    """Against reading each event by itself; also over the border of a block."""
+    path = make_store(n=300, side=16)
+    offered, reads = prepare(path, TrainingConfig()), PixelInput(("xz", "yz"), 2)
+    at = np.random.default_rng(5).permutation(len(offered.train.rows))[:50]
+    batch = PixelDataset(path, offered.train, reads).__getitems__([Draw(int(i), 0) for i in at])
+    with EventStore(path) as store:
+        for i, position in enumerate(at):
+            row = int(offered.train.rows[position])
+            np.testing.assert_array_equal(batch["pixels"][i].numpy(), reads.images(store.maps(row))[0])
+            event = store.read(slice(row, row + 1))
+            assert batch["labels"][i] == event.label[0]
+            assert batch["weight"][i] == event["weight"][0]
+
+
+def test_validation_is_never_mirrored(make_store: MakeStore) -> None:
+    path = make_store(n=100, side=16)
+    offered = prepare(path, TrainingConfig())
+    plain, flipping = (PixelDataset(path, offered.val, PixelInput(("xz", "yz")), flip_seed=s) for s in (None, 1))
+    draws = list(InOrder(len(offered.val.rows)))
+    assert torch.equal(plain.__getitems__(draws)["pixels"], flipping.__getitems__(draws)["pixels"])
+    in_training = [Draw(d.at, 0) for d in draws]
+    assert not torch.equal(plain.__getitems__(in_training)["pixels"], flipping.__getitems__(in_training)["pixels"])
+
+
+def test_events_without_label_are_left_out_and_counted(make_store: MakeStore) -> None:
+    offered = prepare(make_store(n=100, side=16, unlabelled=10), TrainingConfig())
+    assert offered.counts["without_label"] == {"train": 8, "val": 2}
+    assert offered.train.rows.min() >= 10
+    assert sum(offered.counts["train"].values()) == len(offered.train.rows) == 72
+
+
+def test_class_weights_balance_and_keep_the_sum() -> None:
+    sample = Sample(np.arange(6), np.array([0, 0, 0, 0, 1, 1]), np.array([1, 1, 1, 1, 2, 4], dtype=np.float32))
+    np.testing.assert_array_equal(class_weights(sample, "none"), [1, 1, 1])
+    factor = class_weights(sample, "balanced")
+    total = np.bincount(sample.label, weights=sample.weight * factor[sample.label])
+    np.testing.assert_allclose(total, [5, 5])
+    assert factor[2] == 1
+
+
+def test_balanced_weights_of_training_apply_to_validation(make_store: MakeStore) -> None:
+    path = make_store(n=200, side=16)
+    plain, balanced = (prepare(path, TrainingConfig(class_weights=k)) for k in ("none", "balanced"))
+    factor = class_weights(plain.train, "balanced")
+    np.testing.assert_allclose(balanced.val.weight, plain.val.weight * factor[plain.val.label])
+
+
+def test_fingerprint_tells_stores_apart(make_store: MakeStore) -> None:
+    config = TrainingConfig()
+    one, again, other = (prepare(make_store(n=40, side=16, seed=s), config).fingerprint for s in (1, 1, 2))
+    assert one == again != other
+
+
+def store_with(tmp_path: Path, **columns: object) -> Path:
+    """Ten events without maps or with impossible columns."""
+    given_columns = {"run": [1] * 10, "subrun": [0] * 10, "event": range(10), "source": [0] * 10, **columns}
+    batch = EventBatch.make({k: np.array(list(v)) for k, v in given_columns.items()}, ["s"])  # type: ignore[call-overload]
+    path = tmp_path / "bad.h5"
+    with EventWriter.create(path, Layout.of(batch), {}) as writer:
+        writer.append(batch)
+        writer.finish(split=np.zeros(10, dtype="u1"))
+    return path
+
+
+def test_stores_that_cannot_train_are_refused(make_store: MakeStore, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no pixel maps"):
+        prepare(store_with(tmp_path), TrainingConfig())
+    with pytest.raises(DataError, match="no labelled events in the split 'train'"):
+        prepare(make_store(n=10, side=16, unlabelled=10), TrainingConfig())

@@ -1,0 +1,301 @@
+"""Training runs from start to end: what is learned, what is written, what happens after a kill."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nuadapt.errors import ConfigError, InputFileError, OutputError
+from nuadapt.events.store import EventStore
+from nuadapt.models.run import load_run
+from nuadapt.training.config import TrainingConfig, load_recipe
+from nuadapt.training.data import prepare
+from nuadapt.training.fit import train
+
+MakeStore = Callable[..., Path]
+TINY = ["preset=siamese-cnn-small", "input.coarsen=1", "batch_size=16", "precision=float32", "workers=0", "log_every=2"]
+
+
+def tiny(*words: str) -> TrainingConfig:
+    return load_recipe("cnn-smoke", [*TINY, *words])
+
+
+@pytest.fixture(scope="module")
+def store(make_store: MakeStore) -> Path:
+    return make_store(n=160, side=16)
+
+
+@pytest.fixture(scope="module")
+def finished(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run that had time to learn, and its store."""
+    data = make_store(n=300, side=32)
+    out = tmp_path_factory.mktemp("runs") / "learned"
+    train(tiny("epochs=12", "patience=12", "optimizer.lr=4e-3"), data, out)
+    return out, data
+
+
+def log_of(run: Path) -> list[dict[str, Any]]:
+    """Log lines without the speed, which no two runs share."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "events_per_s"} for line in lines]
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((run / "record.json").read_text())
+    record.pop("not_reproducible")
+    return record
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert outcome(one) == outcome(other)
+    ours, theirs = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_learns_separable_events(finished: tuple[Path, Path]) -> None:
+    out, data = finished
+    model = load_run(out, precision="float32")
+    offered = prepare(data, TrainingConfig())
+    with EventStore(data) as events:
+        maps = events.read(offered.val.rows).pixelmap
+    assert maps is not None
+    p = model.posterior(model.input.images(maps))
+    assert p.shape == (60, 3)
+    assert p.dtype == np.float64
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-12)
+    assert np.mean(p.argmax(axis=1) == offered.val.label) > 0.9
+    # The record's validation loss is the weighted cross-entropy of exactly these weights.
+    ce = -np.log(p[np.arange(60), offered.val.label])
+    expected = np.average(ce, weights=offered.val.weight)
+    assert model.record["best"]["val_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_run_folder_is_complete(finished: tuple[Path, Path]) -> None:
+    out, _ = finished
+    assert sorted(p.name for p in out.iterdir()) == [
+        "README.md",
+        "config.yaml",
+        "log.jsonl",
+        "model.safetensors",
+        "record.json",
+    ]
+    record, log = outcome(out), log_of(out)
+    assert record["status"] == "finished"
+    assert record["best"]["val_loss"] == min(line["val_loss"] for line in log if "val_loss" in line)
+    assert load_recipe(out / "config.yaml") == tiny("epochs=12", "patience=12", "optimizer.lr=4e-3")
+    assert f"{record['parameters']['total']:,}" in (out / "README.md").read_text()
+
+
+def test_same_settings_same_result_whoever_reads(store: Path, tmp_path: Path) -> None:
+    alone = train(tiny("epochs=2"), store, tmp_path / "alone")
+    helped = train(tiny("epochs=2", "workers=2"), store, tmp_path / "helped")
+    assert log_of(alone) == log_of(helped)
+    weights = [load_file(run / "model.safetensors") for run in (alone, helped)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_accumulated_batches_weigh_as_one(store: Path, tmp_path: Path) -> None:
+    """Weighted loss over 2 x 8 events is the loss over 16: the first update's loss tells (batch statistics differ
+    later, and within this small tolerance already here)."""
+    words = ("epochs=1", "log_every=1", "flips=false")
+    one = log_of(train(tiny(*words), store, tmp_path / "one"))[0]
+    two = log_of(train(tiny(*words, "batch_size=8", "accumulate=2"), store, tmp_path / "two"))[0]
+    assert one["step"] == two["step"] == 1
+    assert two["loss"] == pytest.approx(one["loss"], rel=0.05)
+
+
+def test_stops_early_and_keeps_the_best(store: Path, tmp_path: Path) -> None:
+    config = tiny("epochs=30", "patience=2", "optimizer.lr=0.05", "optimizer.schedule=constant")
+    out = train(config, store, tmp_path / "run")
+    losses = [line["val_loss"] for line in log_of(out) if "val_loss" in line]
+    record = outcome(out)
+    assert len(losses) == record["epochs"] < 30
+    assert record["best"]["epoch"] == int(np.argmin(losses)) + 1 == len(losses) - 2
+    assert record["best"]["val_loss"] == min(losses)
+
+
+def test_progress_counts_updates(store: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    train(tiny("epochs=2"), store, tmp_path / "run", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 16) for i in range(1, 17)]
+
+
+def test_finished_run_returns_at_once(finished: tuple[Path, Path]) -> None:
+    out, data = finished
+    before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
+    train(tiny("epochs=12", "patience=12", "optimizer.lr=4e-3"), data, out)
+    assert {p: p.stat().st_mtime_ns for p in out.iterdir()} == before
+
+
+def test_other_settings_or_data_are_refused(finished: tuple[Path, Path], store: Path, tmp_path: Path) -> None:
+    out, data = finished
+    same = tiny("epochs=12", "patience=12", "optimizer.lr=4e-3")
+    with pytest.raises(ConfigError, match=r"optimizer.lr = 0.001 \(was 0.004\)"):
+        train(replace(same, optimizer=replace(same.optimizer, lr=0.001)), data, out)
+    with pytest.raises(ConfigError, match="other data"):
+        train(same, store, out)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="something other than a run"):
+        train(same, data, tmp_path)
+
+
+def test_divergence_is_said(store: Path, tmp_path: Path) -> None:
+    config = tiny("optimizer.lr=1e30", "optimizer.warmup_epochs=0", "optimizer.max_grad_norm=0", "log_every=1")
+    with pytest.raises(ConfigError, match="not a finite number"):
+        train(config, store, tmp_path / "run")
+
+
+# -- resumption ------------------------------------------------------------------------------------------------------
+
+#: In the order of one run of 4 epochs of 8 updates, with a checkpoint after every update.
+KILLS = [
+    ("checkpoint has weights only", 1),
+    ("step", 3),
+    ("checkpoint not marked", 2),
+    ("best half written", 1),
+    ("best written", 1),
+    ("validated, not saved", 1),
+    ("older checkpoint not removed", 1),
+    ("step", 21),
+    ("checkpoint has weights only", 1),
+    ("record not written", 1),
+]
+
+
+@pytest.fixture(scope="module")
+def children() -> Any:
+    """Child processes forked from a server that has the libraries imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["nuadapt.training.fit"])
+    return context
+
+
+def in_child(children: Any, *args: Any) -> int:
+    import deadly
+
+    child = children.Process(target=deadly.train_until, args=args)
+    child.start()
+    child.join()
+    return int(child.exitcode)
+
+
+def test_killed_at_any_moment_ends_the_same(
+    children: Any, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL at ten chosen moments of one run, then on to the end: same record, same weights, same log."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # Mid-epoch checkpoints at every step: resumption within an epoch is tried too.
+    config = tiny("epochs=4", "label_smoothing=0.1", "class_weights=balanced", "accumulate=2", "batch_size=8")
+    config = replace(config, checkpoint_minutes=0.0)
+    assert in_child(children, config, store, tmp_path / "undisturbed", "never", 0) == 0
+    killed = tmp_path / "killed"
+    for moment, n in KILLS:
+        assert in_child(children, config, store, killed, moment, n) == -9, (moment, n)
+        assert json.loads((killed / "record.json").read_text())["status"] == "running"
+        with pytest.raises(InputFileError, match="not finished"):
+            load_run(killed)
+    assert in_child(children, config, store, killed, "never", 0) == 0
+    assert_same_run(tmp_path / "undisturbed", killed)
+    validated = [[line for line in log_of(run) if "val_loss" in line] for run in (tmp_path / "undisturbed", killed)]
+    assert validated[0] == validated[1]
+    assert not (killed / "checkpoints").exists()
+
+
+def test_killed_at_random_times_with_readers(
+    children: Any, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a reader process and whole-epoch checkpoints, killed by the clock, early stopping included."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    import deadly
+
+    words = ("epochs=6", "patience=1", "optimizer.lr=0.02", "optimizer.schedule=constant", "workers=1")
+    config = tiny(*words)
+    began = time.monotonic()
+    assert in_child(children, config, store, tmp_path / "undisturbed", "never", 0) == 0
+    whole = time.monotonic() - began
+    assert outcome(tmp_path / "undisturbed")["epochs"] < 6
+    killed, chance = tmp_path / "killed", random.Random(5)
+    for _ in range(2):
+        child = children.Process(target=deadly.train_until, args=(config, store, killed, "never", 0))
+        child.start()
+        child.join(chance.uniform(0.3, 0.9) * whole)
+        child.kill()
+        child.join()
+    assert in_child(children, config, store, killed, "never", 0) == 0
+    assert_same_run(tmp_path / "undisturbed", killed)
+
+
+# -- loading ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy_of_run(finished: tuple[Path, Path], tmp_path: Path) -> Path:
+    run = tmp_path / "copy"
+    run.mkdir()
+    for file in finished[0].iterdir():
+        (run / file.name).write_bytes(file.read_bytes())
+    return run
+
+
+def test_missing_and_foreign_folders_are_refused(copy_of_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputFileError, match="no such folder"):
+        load_run(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputFileError, match="nuadapt train"):
+        load_run(tmp_path / "empty")
+    (copy_of_run / "model.safetensors").unlink()
+    with pytest.raises(InputFileError, match="weights file is missing"):
+        load_run(copy_of_run)
+
+
+def test_weights_that_do_not_fit_are_listed(copy_of_run: Path) -> None:
+    weights = load_file(copy_of_run / "model.safetensors")
+    weights["classifier.bias"] = torch.zeros(5)
+    weights["stray"] = torch.zeros(1)
+    del weights["classifier.weight"]
+    save_file(weights, copy_of_run / "model.safetensors")
+    with pytest.raises(InputFileError) as caught:
+        load_run(copy_of_run)
+    message = str(caught.value)
+    assert f"{len(weights) - 2} tensors fit" in message
+    assert "classifier.bias (5,) where the model has (3,)" in message
+    assert "stray (1,)" in message
+    assert "1 are missing: classifier.weight" in message
+
+
+def test_damaged_files_are_refused(copy_of_run: Path) -> None:
+    weights = copy_of_run / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputFileError, match="not a sound safetensors file"):
+        load_run(copy_of_run)
+    weights.write_bytes(whole)
+    record = json.loads((copy_of_run / "record.json").read_text())
+    (copy_of_run / "record.json").write_text(json.dumps({**record, "classes": ["cat", "dog"]}))
+    with pytest.raises(InputFileError, match="cat, dog"):
+        load_run(copy_of_run)
+
+
+def test_answers_do_not_depend_on_the_batch(finished: tuple[Path, Path]) -> None:
+    model = load_run(finished[0], precision="float32")
+    images = np.random.default_rng(1).random((5, 2, 32, 32)).astype(np.float32)
+    together = model.posterior(images)
+    np.testing.assert_allclose(
+        np.concatenate([model.posterior(images[i : i + 1]) for i in range(5)]), together, atol=1e-6
+    )
+    assert model.parameters == model.record["parameters"]["total"]
+    with pytest.raises(Exception, match="2, height, width"):
+        model.posterior(images[:, :1])
