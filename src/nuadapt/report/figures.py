@@ -200,16 +200,21 @@ def accuracy_by_energy(evaluations: Sequence[Evaluation]) -> Figure:
             evaluation.name,
             _beside(index, len(shown)),
         )
-    ax.set(xlabel="true neutrino energy [GeV]", ylabel="accuracy", ylim=(0, 1.05))
+    ax.set(xlabel="true neutrino energy [GeV]", ylabel="accuracy")
     ax.set_xlim(left=0)
-    _legend_below(ax)
+    _shares_with_legend(ax)
     add_label(ax, "95% intervals", simulated=all(e.simulated for e in shown))
     return figure
 
 
-def _legend_below(ax: Axes) -> None:
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="lower right")
+def _shares_with_legend(ax: Axes) -> None:
+    """A y axis from 0 to 1, with room above for the legend."""
+    lines = len(ax.get_legend_handles_labels()[0])
+    ax.set_ylim(0, 1.08 + 0.085 * lines)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    ax.axhline(1, color="#d5dae0", linewidth=0.8, zorder=0)
+    if lines:
+        ax.legend(loc="upper left", labelspacing=0.3)
 
 
 @styled
@@ -226,9 +231,9 @@ def recall_by_energy(evaluation: Evaluation) -> Figure:
         value, error = _errors([m["recall"] for m in mine], [m["intervals"]["recall"] for m in mine])
         look = (colour(name, index), RUN_LOOKS[index % len(RUN_LOOKS)][1])
         _points(ax, mean, value, (width, error), look, symbol(name), _beside(index, len(evaluation.classes)))
-    ax.set(xlabel="true neutrino energy [GeV]", ylabel="recall", ylim=(0, 1.05))
+    ax.set(xlabel="true neutrino energy [GeV]", ylabel="recall")
     ax.set_xlim(left=0)
-    _legend_below(ax)
+    _shares_with_legend(ax)
     add_label(ax, "95% intervals", simulated=evaluation.simulated)
     return figure
 
@@ -251,7 +256,7 @@ def accuracy_by_mode(evaluations: Sequence[Evaluation]) -> Figure:
     }
     ax.set_xticks(range(len(modes)), [f"{m}\n{largest[m]} events" for m in modes])
     ax.tick_params(axis="x", which="minor", bottom=False, top=False)
-    ax.set(ylabel="accuracy", ylim=(0, 1.05), xlim=(-0.6, len(modes) - 0.4))
-    _legend_below(ax)
+    ax.set(ylabel="accuracy", xlim=(-0.6, len(modes) - 0.4))
+    _shares_with_legend(ax)
     add_label(ax, "95% intervals", simulated=all(e.simulated for e in evaluations))
     return figure

@@ -162,7 +162,9 @@ def _lead(loaded: Sequence[Evaluation]) -> str:
 def _training(run: Training, place: Path) -> Picture:
     name = "training-" + "".join(c if c.isalnum() else "-" for c in run.name).strip("-")
     wall = run.record.get("not_reproducible", {}).get("wall_time_s")
-    words = f"{run.record['parameters']} parameters; " if "parameters" in run.record else ""
+    counts = run.record.get("parameters")
+    total = counts.get("total") if isinstance(counts, dict) else counts
+    words = f"{total} parameters; " if total is not None else ""
     words += f"{wall / 3600:.2f} h; " if wall else ""
     return _picture(figures.training(run), place / name, run.name, f"{words}weights of the marked epoch were kept.")
 
@@ -262,7 +264,7 @@ def _wide_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
 def _narrow_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
     found = []
     if evaluation.metrics["reliability"]:
-        words = "Below: share of event weight per bin. Points above the diagonal: the model is too modest."
+        words = "Below: share of event weight per bin. Points above the diagonal: the model is more often right than it says."
         found.append(_picture(figures.reliability(evaluation), place / "reliability", "Reliability", words))
     if any(b["low"] is not None for b in evaluation.metrics["by_energy"]):
         words = "Share of each true class that gets the right label."
