@@ -143,6 +143,13 @@ def test_bootstrap_row_equals_the_metrics_of_the_drawn_events() -> None:
         assert spread[key][7] == pytest.approx(again[key]), key
 
 
+def test_every_event_is_drawn_equally_often() -> None:
+    config = BootstrapConfig(resamples=4000)
+    times = np.concatenate(list(resampled_weights(np.ones(6), config, "x")))
+    assert times.sum(axis=1).tolist() == [6.0] * 4000
+    np.testing.assert_allclose(times.mean(axis=0), 1, atol=0.08)  # five standard errors of sqrt(5 / 6 / 4000)
+
+
 def test_intervals_cover_the_true_accuracy_about_as_often_as_they_say() -> None:
     covered, config = 0, BootstrapConfig(resamples=200)
     for seed in range(200):

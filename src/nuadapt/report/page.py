@@ -264,7 +264,7 @@ def _wide_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
 def _narrow_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
     found = []
     if evaluation.metrics["reliability"]:
-        words = "Below: share of event weight per bin. Points above the diagonal: the model is more often right than it says."
+        words = "Below: share of event weight per bin. Above the diagonal the model is right more often than it says."
         found.append(_picture(figures.reliability(evaluation), place / "reliability", "Reliability", words))
     if any(b["low"] is not None for b in evaluation.metrics["by_energy"]):
         words = "Share of each true class that gets the right label."
