@@ -20,7 +20,7 @@ from nuadapt.errors import ConfigError, InputFileError, OutputError
 from nuadapt.events.store import EventStore
 from nuadapt.models.run import load_run
 from nuadapt.training.config import TrainingConfig, load_recipe
-from nuadapt.training.data import prepare
+from nuadapt.training.data import BlockShuffle, Draw, PixelDataset, prepare
 from nuadapt.training.fit import train
 
 MakeStore = Callable[..., Path]
@@ -129,6 +129,19 @@ def test_progress_counts_updates(store: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     train(tiny("epochs=2"), store, tmp_path / "run", progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i, 16) for i in range(1, 17)]
+
+
+def test_epochs_go_through_their_own_orders(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reaches the model is the order of BlockShuffle for that epoch, and validation as stored."""
+    drawn: list[Draw] = []
+    read = PixelDataset.__getitems__
+    monkeypatch.setattr(PixelDataset, "__getitems__", lambda self, draws: (drawn.extend(draws), read(self, draws))[1])
+    train(tiny("epochs=3"), store, tmp_path / "run")
+    rows = prepare(store, TrainingConfig()).train.rows
+    for epoch in range(3):
+        expected = BlockShuffle(rows, tiny().seed).order(epoch)
+        assert [draw.at for draw in drawn if draw.epoch == epoch] == expected.tolist()
+    assert [draw.at for draw in drawn if draw.epoch == -1] == 3 * list(range(32))
 
 
 def test_finished_run_returns_at_once(finished: tuple[Path, Path]) -> None:

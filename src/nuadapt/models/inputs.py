@@ -49,13 +49,12 @@ class PixelInput:
         slot = np.repeat(np.arange(slots), np.diff(maps.offsets))
         pixel = (slot * height + maps.row // factor) * width + maps.col // factor  # (pixels,) flat position
         image = np.zeros(slots * height * width, dtype=np.float32)
-        if factor == 1:
-            image[pixel] = self.grey(maps.value, unit)
-        else:
-            joined = np.bincount(pixel, weights=maps.value, minlength=len(image))
-            hit = np.flatnonzero(joined)
-            value = joined[hit] if unit in ADDITIVE_UNITS else joined[hit] / factor**2
-            image[hit] = self.grey(value.astype(np.float32), unit)
+        value = maps.value
+        if factor > 1:
+            value = np.bincount(pixel, weights=value, minlength=len(image))[pixel]  # sum of the pixel's whole block
+            if unit not in ADDITIVE_UNITS:
+                value = value / factor**2
+        image[pixel] = self.grey(value, unit)  # members of one block write the same value
         return image.reshape(len(maps), len(self.views), height, width)
 
     def as_dict(self) -> dict[str, Any]:

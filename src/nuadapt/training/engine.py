@@ -55,6 +55,7 @@ def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int) -
         label_names=["labels", "weight"],
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
         report_to="none",
         disable_tqdm=True,
         seed=config.seed,
@@ -129,7 +130,7 @@ class Keeper(TrainerCallback, ExportableState):
         if self.progress is not None:
             self.progress(state.global_step, state.max_steps)
         at_end = state.global_step % (state.max_steps // self.config.epochs) == 0
-        if not at_end and time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes:
+        if not at_end and _agreed(time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes, args):
             control.should_save = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -178,6 +179,15 @@ class Keeper(TrainerCallback, ExportableState):
             return
         if state.is_world_process_zero:
             self.folder.add_log(line)
+
+
+def _agreed(mine: bool, args: TrainingArguments) -> bool:
+    """The first process's answer: clocks differ between processes, and all must save together."""
+    if args.world_size <= 1:
+        return mine
+    answer = torch.tensor(float(mine), device=args.device)
+    torch.distributed.broadcast(answer, src=0)
+    return bool(answer.item())
 
 
 def _diverged(step: int) -> ConfigError:
