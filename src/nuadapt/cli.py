@@ -184,39 +184,30 @@ def validate_store(path: Annotated[Path, typer.Argument(help="Event store (.h5).
 
 @validate_app.command("simulation")
 def validate_simulation(
-    out_file: Annotated[
-        Path | None, typer.Option("--out", help="JSON with checks and curves.", show_default=False)
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder for validation.json, table and figures.", show_default=False)
     ] = None,
-    quick: Annotated[bool, typer.Option(help="Fewer events, for a first look.")] = False,
+    quick: Annotated[bool, typer.Option(help="Fewer events and no curves, for a first look.")] = False,
 ) -> None:
     """Compare the simulation with published physics; exit code 1 if a row is outside its tolerance."""
+    from nuadapt.report.tables import checks_rows
     from nuadapt.sources.simulation.validation.run import validate
 
     with progress_bar("validating") as update:
         result = validate(quick=quick, progress=update)
-    rows = [
-        (
-            c.group,
-            c.quantity,
-            c.condition,
-            f"{c.measured:.4g}",
-            f"{c.expected:.4g}",
-            f"{c.tolerance:.2g}",
-            c.unit,
-            c.passed,
-        )
-        for c in result.checks
-    ]
-    table = [[*map(str, row[:-1]), "ok" if row[-1] else "[bold red]OUTSIDE[/]"] for row in rows]
-    _table(
-        "Simulation against published physics", ["", "quantity", "at", "measured", "published", "±", "unit", ""], table
-    )
-    if out_file:
+    header, rows = checks_rows([check.as_dict() for check in result.checks])
+    _table("Simulation against published physics", header[:-1], [row[:-1] for row in rows])
+    if out_dir:
         from nuadapt.record import write_json
+        from nuadapt.report.tables import checks_markdown
+        from nuadapt.report.validation_plots import validation_figures
 
-        write_json(out_file, result.as_dict())
-    failed = sum(not c.passed for c in result.checks)
-    out.print(f"{len(result.checks) - failed} of {len(result.checks)} rows within tolerance")
+        write_json(out_dir / "validation.json", result.as_dict())
+        (out_dir / "validation.md").write_text(checks_markdown([c.as_dict() for c in result.checks]), encoding="utf-8")
+        validation_figures(out_dir / "validation.json", out_dir)
+        out.print(f"table and figures in {out_dir}")
+    failed = [check for check in result.checks if not check.passed]
+    out.print(f"{len(result.checks) - len(failed)} of {len(result.checks)} rows within tolerance")
     if failed:
         raise typer.Exit(1)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from nuadapt.errors import ConfigError, nearest
+from nuadapt.errors import ConfigError, OutputError, nearest
 from nuadapt.events.store import EventStore
 
 Progress = Callable[[int, int], None]
@@ -97,5 +97,11 @@ def _simulate(study: Study, data: Path, workers: int, progress_bar: ProgressBar)
         with EventStore(data) as store:
             if store.complete and store.record == plan.record():
                 return
+            if store.complete:
+                raise OutputError(
+                    "these events were simulated with other settings or another version of nuadapt",
+                    where=data,
+                    next_step="Choose another output folder, or remove this one",
+                )
     with progress_bar("simulating") as update:
         simulate(plan, data, update)

@@ -124,29 +124,25 @@ def metrics_markdown(evaluations: Sequence[Evaluation]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def checks_markdown(checks: Sequence[Mapping[str, Any]]) -> str:
-    """The validation of the simulation as Markdown; ``checks`` are ``Check.as_dict()``."""
-    heads = ["", "quantity", "at", "measured", "published", "tolerance", "unit", "within", "source"]
-    lines = [_line(heads), _line(["---"] * len(heads))]
+def checks_rows(checks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the validation of the simulation; ``checks`` are ``Check.as_dict()``, the source comes last."""
+    header = ["", "quantity", "at", "measured", "published", "tolerance", "unit", "within", "source"]
+    rows = []
     for check in checks:
         error = check.get("error") or 0.0
         measured = f"{check['measured']:.4g}" + (f" ± {error:.2g}" if error else "")
-        lines.append(
-            _line(
-                [
-                    str(check["group"]),
-                    str(check["quantity"]),
-                    str(check["condition"]),
-                    measured,
-                    f"{check['expected']:.4g}",
-                    f"{check['tolerance']:.2g}",
-                    str(check["unit"]),
-                    "yes" if check["passed"] else "**no**",
-                    str(check["source"]),
-                ]
-            )
+        numbers = [measured, f"{check['expected']:.4g}", f"{check['tolerance']:.2g}"]
+        names = [str(check[name]) for name in ("group", "quantity", "condition")]
+        rows.append(
+            [*names, *numbers, str(check["unit"]), "yes" if check["passed"] else "**no**", str(check["source"])]
         )
-    return "\n".join(lines) + "\n"
+    return header, rows
+
+
+def checks_markdown(checks: Sequence[Mapping[str, Any]]) -> str:
+    """The validation of the simulation as a Markdown table."""
+    header, rows = checks_rows(checks)
+    return "\n".join([_line(header), _line(["---"] * len(header)), *map(_line, rows)]) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
