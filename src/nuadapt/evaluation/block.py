@@ -19,7 +19,6 @@ from nuadapt.evaluation.metrics import (
     measure,
 )
 
-
 #: Below this, resampled events repeat so much that the interval is far too short; it is null then.
 FEWEST_EVENTS = 10
 

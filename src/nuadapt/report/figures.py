@@ -167,11 +167,10 @@ def _energy_blocks(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _points(
-    ax: Axes, x: Floats, y: Floats, errors: tuple[Floats, Floats], look: tuple[str, str], name: str, aside: float
+    ax: Axes, x: Floats, y: Floats, errors: tuple[Floats, Floats], look: tuple[str, str, str], aside: float
 ) -> None:
-    """Points with intervals at ``x + aside``, over the pale width of their bins."""
-    width, error = errors
-    ink, marker = look
+    """Points with intervals at ``x + aside``, over the pale width of their bins; ``look``: colour, marker, name."""
+    (width, error), (ink, marker, name) = errors, look
     ax.errorbar(x, y, xerr=width, fmt="none", color=ink, alpha=0.35, linewidth=1)
     ax.errorbar(x + aside, y, yerr=error, fmt=marker, color=ink, label=name, linewidth=1.3)
 
@@ -191,15 +190,8 @@ def accuracy_by_energy(evaluations: Sequence[Evaluation]) -> Figure:
         blocks = _energy_blocks(evaluation)
         mean, width = _energy_points(blocks)
         value, error = _errors([b["accuracy"] for b in blocks], [b["intervals"]["accuracy"] for b in blocks])
-        _points(
-            ax,
-            mean,
-            value,
-            (width, error),
-            RUN_LOOKS[index % len(RUN_LOOKS)],
-            evaluation.name,
-            _beside(index, len(shown)),
-        )
+        look = (*RUN_LOOKS[index % len(RUN_LOOKS)], evaluation.name)
+        _points(ax, mean, value, (width, error), look, _beside(index, len(shown)))
     ax.set(xlabel="true neutrino energy [GeV]", ylabel="accuracy")
     ax.set_xlim(left=0)
     _shares_with_legend(ax)
@@ -229,8 +221,8 @@ def recall_by_energy(evaluation: Evaluation) -> Figure:
         mine = [b["per_class"][name] for b in blocks]
         mean, width = _energy_points(blocks)
         value, error = _errors([m["recall"] for m in mine], [m["intervals"]["recall"] for m in mine])
-        look = (colour(name, index), RUN_LOOKS[index % len(RUN_LOOKS)][1])
-        _points(ax, mean, value, (width, error), look, symbol(name), _beside(index, len(evaluation.classes)))
+        look = (colour(name, index), RUN_LOOKS[index % len(RUN_LOOKS)][1], symbol(name))
+        _points(ax, mean, value, (width, error), look, _beside(index, len(evaluation.classes)))
     ax.set(xlabel="true neutrino energy [GeV]", ylabel="recall")
     ax.set_xlim(left=0)
     _shares_with_legend(ax)
