@@ -125,7 +125,7 @@ def metrics_markdown(evaluations: Sequence[Evaluation]) -> str:
 
 
 def checks_rows(checks: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the validation of the simulation; ``checks`` are ``Check.as_dict()``, the source comes last."""
+    """Header and rows of the simulation's validation; ``checks`` are ``Check.as_dict()``, the source comes last."""
     header = ["", "quantity", "at", "measured", "published", "tolerance", "unit", "within", "source"]
     rows = []
     for check in checks:
