@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
 from nuadapt.sources.simulation import species as sp
+from nuadapt.sources.simulation.kernels import compiled
 from nuadapt.sources.simulation.nucleon_collisions import (
     boost_all,
     centre,
@@ -53,14 +53,14 @@ Target = tuple[int, float, float, float]
 _KAONS: Final[npt.NDArray[np.int64]] = np.array([sp.KAON_SHORT, sp.KAON_LONG])
 
 
-@numba.njit(cache=True)
+@compiled
 def _kinetic(h: Record) -> float:
     p2 = h.px * h.px + h.py * h.py + h.pz * h.pz
     mass = _MASS[h.species]
     return float(math.sqrt(p2 + mass * mass) - mass)
 
 
-@numba.njit(cache=True)
+@compiled
 def _to_surface(h: Record) -> float:
     """Distance in fm along the momentum to the surface of the nucleus."""
     p = max(math.sqrt(h.px * h.px + h.py * h.py + h.pz * h.pz), 1e-12)
@@ -69,13 +69,13 @@ def _to_surface(h: Record) -> float:
     return float(-along + math.sqrt(max(along * along + _R * _R - r2, 0.0)))
 
 
-@numba.njit(cache=True)
+@compiled
 def _move(h: Record, path: float) -> None:
     p = max(math.sqrt(h.px * h.px + h.py * h.py + h.pz * h.pz), 1e-12)
     h.x, h.y, h.z = h.x + path * h.px / p, h.y + path * h.py / p, h.z + path * h.pz / p
 
 
-@numba.njit(cache=True)
+@compiled
 def _leave(state: State, h: Record) -> None:
     """A hadron reaches the surface: nucleons climb out of the well or stay as excitation."""
     kind, kinetic = int(h.species), _kinetic(h)
@@ -89,7 +89,7 @@ def _leave(state: State, h: Record) -> None:
     add_product(state, kind, scale * h.px, scale * h.py, scale * h.pz)
 
 
-@numba.njit(cache=True)
+@compiled
 def _target(h: Record, rng: Generator) -> Target:
     """A bound nucleon; slow charged pions meet the like-charged side of the Delta three times as often."""
     share = _PROTON_SHARE
@@ -101,7 +101,7 @@ def _target(h: Record, rng: Generator) -> Target:
     return kind, p[0], p[1], p[2]
 
 
-@numba.njit(cache=True)
+@compiled
 def _nucleon_channel(state: State, h: Record, target: Target, rng: Generator) -> bool:
     kind = int(h.species)
     p, like = math.sqrt(h.px**2 + h.py**2 + h.pz**2), kind == target[0]
@@ -116,7 +116,7 @@ def _nucleon_channel(state: State, h: Record, target: Target, rng: Generator) ->
     return produce(state, h, target, rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def absorb(state: State, h: Record, target: Target, rng: Generator) -> bool:
     """Pion absorption on ``target`` and a second nucleon, mostly of the other kind (quasi-deuteron)."""
     charge = int(_CHARGE[h.species])
@@ -144,7 +144,7 @@ def absorb(state: State, h: Record, target: Target, rng: Generator) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@compiled
 def _pion_channel(state: State, h: Record, target: Target, rng: Generator) -> bool:
     kind, kinetic = int(h.species), _kinetic(h)
     elastic, making = pion_nucleon(kinetic, 1), pion_nucleon(kinetic, 2)
@@ -166,7 +166,7 @@ def _pion_channel(state: State, h: Record, target: Target, rng: Generator) -> bo
     return two_to_two(state, h, target, (pion_of(new), sp.NEUTRON if is_proton else sp.PROTON), rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def strangeness_exchange(state: State, h: Record, target: Target, charge: int, rng: Generator) -> bool:
     """Anti-kaon (of a charge) and nucleon become a Lambda or Sigma and a pion."""
     total = charge + int(target[0] == sp.PROTON)
@@ -181,7 +181,7 @@ def strangeness_exchange(state: State, h: Record, target: Target, charge: int, r
     return two_to_two(state, h, target, (kind, pion_of(total - sigma)), rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def _kaon_channel(state: State, h: Record, target: Target, rng: Generator) -> bool:
     """Neutral kaons act as K0 or anti-K0 with equal chance."""
     kind, kinetic = int(h.species), _kinetic(h)
@@ -198,7 +198,7 @@ def _kaon_channel(state: State, h: Record, target: Target, rng: Generator) -> bo
     return two_to_two(state, h, target, (some_neutral if neutral else kind, target[0]), rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def _count_pions(spare: float, annihilates: bool, rng: Generator) -> int:
     """Number of pions made with ``spare`` GeV above threshold, to follow measured pp and pi p multiplicities."""
     n, mean = 1, 0.75 * max(spare - 0.4, 0.0)
@@ -212,7 +212,7 @@ def _count_pions(spare: float, annihilates: bool, rng: Generator) -> int:
     return max(min(n, most, 12), 2 if annihilates else 1)
 
 
-@numba.njit(cache=True)
+@compiled
 def produce(state: State, h: Record, target: Target, rng: Generator) -> bool:
     """Collision with pion production: the projectile leads, the target recoils, pions fill the middle.
 
@@ -241,7 +241,7 @@ def produce(state: State, h: Record, target: Target, rng: Generator) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@compiled
 def _leading(kind: int, charge: int, rng: Generator) -> tuple[int, int]:
     """Species of the leading hadron and of the struck nucleon after a production; charges go to the pions."""
     out = sp.PROTON if rng.random() < 0.5 else sp.NEUTRON
@@ -252,7 +252,7 @@ def _leading(kind: int, charge: int, rng: Generator) -> tuple[int, int]:
     return kind, out
 
 
-@numba.njit(cache=True)
+@compiled
 def collide(state: State, h: Record, rng: Generator) -> bool:
     """One collision inside the nucleus; False if it cannot happen (threshold, Pauli)."""
     first = state.counts[INSIDE]
@@ -273,7 +273,7 @@ def collide(state: State, h: Record, rng: Generator) -> bool:
     return False
 
 
-@numba.njit(cache=True)
+@compiled
 def _blocked(state: State, first: int) -> bool:
     for k in range(first, state.counts[INSIDE]):
         h = state.inside[k]
@@ -282,7 +282,7 @@ def _blocked(state: State, first: int) -> bool:
     return False
 
 
-@numba.njit(cache=True)
+@compiled
 def run_cascade(state: State, flying: Record, rng: Generator) -> None:
     """Follow all hadrons inside the nucleus until they leave or come to rest in it."""
     collisions = 0
@@ -308,7 +308,7 @@ def run_cascade(state: State, flying: Record, rng: Generator) -> None:
                 break
 
 
-@numba.njit(cache=True)
+@compiled
 def enter(state: State, kind: int, kinetic: float, flying: Record, rng: Generator) -> bool:
     """Place a projectile moving along z at its first collision and carry that out; False if it was blocked."""
     inside = kinetic + (WELL if is_nucleon(kind) else 0.0)
@@ -327,7 +327,7 @@ def enter(state: State, kind: int, kinetic: float, flying: Record, rng: Generato
     return collide(state, flying, rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def enter_at_rest(state: State, kind: int, flying: Record, rng: Generator) -> bool:
     """Absorb a stopped negative hadron in the outer part of the nucleus; False if the try was blocked."""
     flying.species, flying.formation = kind, 0.0
@@ -347,7 +347,7 @@ def enter_at_rest(state: State, kind: int, flying: Record, rng: Generator) -> bo
     return False
 
 
-@numba.njit(cache=True)
+@compiled
 def new_inside(state: State) -> Record:
     """The working record of the cascade: the last place of the list."""
     return state.inside[state.inside.shape[0] - 1]

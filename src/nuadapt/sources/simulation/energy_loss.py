@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
+from nuadapt.sources.simulation.kernels import compiled
 
 Array = npt.NDArray[np.float64]
 
@@ -146,7 +146,7 @@ def loss_tables(cut: float) -> tuple[Array, npt.NDArray[np.int64]]:
     return np.stack(rows), row_of
 
 
-@numba.njit(cache=True)
+@compiled
 def locate(kinetic: float) -> tuple[int, float]:
     """Grid interval and fraction within it of a kinetic energy in GeV, held at the ends of the grid."""
     place = (math.log(max(kinetic, 1.0e-9)) - _LOG_LOW) * _PER_LOG
@@ -154,14 +154,14 @@ def locate(kinetic: float) -> tuple[int, float]:
     return index, min(max(place - index, 0.0), 1.0)
 
 
-@numba.njit(cache=True)
+@compiled
 def lerp(table: Array, row: int, index: int, fraction: float) -> float:
     """Linear interpolation in row ``row`` of a (rows, GRID_SIZE) table."""
     low: float = table[row, index]
     return float(low + fraction * (table[row, index + 1] - low))
 
 
-@numba.njit(cache=True)
+@compiled
 def mean_after(loss: Array, row: int, kinetic: float, path: float) -> float:
     """Kinetic energy in GeV after ``path`` cm of mean loss (midpoint rule; path is at most 0.2 range)."""
     index, fraction = locate(kinetic)
@@ -172,7 +172,7 @@ def mean_after(loss: Array, row: int, kinetic: float, path: float) -> float:
     return max(kinetic - lost, 0.0)
 
 
-@numba.njit(cache=True)
+@compiled
 def straggle(mean: float, xi: float, beta2: float, largest: float, cut: float, rng: Generator) -> float:
     """One loss in GeV of a step whose mean loss is ``mean`` and whose Rutherford scale is ``xi`` (both GeV).
 

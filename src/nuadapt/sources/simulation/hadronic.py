@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numba
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
 from nuadapt.sources.simulation import species as sp
 from nuadapt.sources.simulation.cascade import enter, enter_at_rest, new_inside, run_cascade
+from nuadapt.sources.simulation.kernels import compiled
 from nuadapt.sources.simulation.nucleon_collisions import is_nucleon
 from nuadapt.sources.simulation.tracking import (
     CAPTURE,
@@ -50,13 +50,13 @@ _CAPTURE_FLOOR: Final = 5.0e-3
 _CAPTURE_SCALE: Final = 6.0e-3
 
 
-@numba.njit(cache=True)
+@compiled
 def _add_isotropic(state: State, kind: int, kinetic: float, rng: Generator) -> None:
     p, u = math.sqrt(kinetic * (kinetic + 2.0 * _MASS[kind])), isotropic(rng)
     add_product(state, kind, p * u[0], p * u[1], p * u[2])
 
 
-@numba.njit(cache=True)
+@compiled
 def de_excite(state: State, excitation: float, charged: float, rng: Generator) -> None:
     """Evaporate nucleons and alphas, then emit gammas; ``charged`` scales the charged shares (Weisskopf 1937)."""
     for _ in range(_MAX_EVAPORATED):
@@ -85,7 +85,7 @@ def de_excite(state: State, excitation: float, charged: float, rng: Generator) -
         excitation -= energy
 
 
-@numba.njit(cache=True)
+@compiled
 def _freed_baryons(state: State) -> int:
     """Baryon number of the noted products."""
     freed = 0
@@ -98,7 +98,7 @@ def _freed_baryons(state: State) -> int:
     return freed
 
 
-@numba.njit(cache=True)
+@compiled
 def baryon_number(kind: int) -> int:
     """Baryon number of a hadron."""
     if kind == sp.ANTIPROTON or kind == sp.ANTINEUTRON:
@@ -106,7 +106,7 @@ def baryon_number(kind: int) -> int:
     return 1 if is_nucleon(kind) or (kind >= sp.LAMBDA and kind <= sp.SIGMA_MINUS) else 0
 
 
-@numba.njit(cache=True)
+@compiled
 def react(state: State, kind: int, kinetic: float, at_rest: bool, rng: Generator) -> bool:
     """Note the products of a reaction on argon in the frame of the projectile; False if none was possible."""
     available = kinetic + _REST[kind]
@@ -126,7 +126,7 @@ def react(state: State, kind: int, kinetic: float, at_rest: bool, rng: Generator
     return False
 
 
-@numba.njit(cache=True)
+@compiled
 def compound(state: State, kind: int, kinetic: float, rng: Generator) -> None:
     """A slow nucleon shares its energy with the whole nucleus: (n, n' gamma), (n, p), (n, 2n) and the like."""
     state.counts[PRODUCTS] = 0
@@ -141,7 +141,7 @@ def compound(state: State, kind: int, kinetic: float, rng: Generator) -> None:
     de_excite(state, kinetic + _S, 1.0 if kinetic > 0.006 else 0.0, rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def inelastic(state: State, rng: Generator) -> None:
     """The particle being followed reacts with a nucleus where it is."""
     now = state.now[0]
@@ -159,7 +159,7 @@ def inelastic(state: State, rng: Generator) -> None:
     emit_products(state, HADRONIC)
 
 
-@numba.njit(cache=True)
+@compiled
 def elastic(state: State, rng: Generator) -> None:
     """Elastic scattering of the particle being followed on an argon nucleus; the recoil is booked as nuclear.
 
@@ -189,7 +189,7 @@ def elastic(state: State, rng: Generator) -> None:
     state.ledger[NUCLEAR] += recoil
 
 
-@numba.njit(cache=True)
+@compiled
 def capture_muon(state: State, rng: Generator) -> None:
     """Nuclear capture of a stopped mu-: a neutrino, and an excited 40Cl that sheds neutrons and gammas."""
     available = _REST[sp.MUON_MINUS]
@@ -203,7 +203,7 @@ def capture_muon(state: State, rng: Generator) -> None:
     emit_products(state, CAPTURE)
 
 
-@numba.njit(cache=True)
+@compiled
 def absorb_at_rest(state: State, rng: Generator) -> bool:
     """What a nucleus does to a stopped negative particle; False if nothing (it decays or stays)."""
     now = state.now[0]

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
 from nuadapt.sources.simulation import species as sp
+from nuadapt.sources.simulation.kernels import compiled
 from nuadapt.sources.simulation.particle_decays import boost, break_up
 from nuadapt.sources.simulation.tracking import INSIDE, Record, State, isotropic, turned
 
@@ -28,35 +28,35 @@ _PF: Final = material.FERMI_MOMENTUM
 #: Pion kinetic energy, then mb: elastic with charge exchange, pion production, absorption.
 _PION_NUCLEON: Final[Array] = np.array(
     [
-        *((0.01, 5.0, 0.0, 25.0), (0.05, 14.0, 0.0, 25.0), (0.10, 55.0, 0.0, 33.0), (0.15, 110.0, 0.0, 42.0)),
-        *((0.19, 130.0, 0.0, 42.0), (0.25, 100.0, 0.5, 30.0), (0.30, 70.0, 1.0, 20.0), (0.40, 40.0, 4.0, 10.0)),
-        *((0.60, 25.0, 12.0, 5.0), (0.80, 28.0, 18.0, 3.0), (1.00, 22.0, 22.0, 2.0), (1.50, 14.0, 22.0, 1.0)),
-        *((2.0, 11.0, 22.0, 0.5), (5.0, 7.0, 20.0, 0.0), (20.0, 5.0, 19.0, 0.0)),
+        *((0.01, 5.0, 0.0, 9.0), (0.05, 12.0, 0.0, 6.0), (0.10, 32.0, 0.0, 6.5), (0.15, 55.0, 0.0, 7.5)),
+        *((0.19, 62.0, 0.0, 7.0), (0.25, 48.0, 0.5, 4.5), (0.30, 36.0, 1.0, 3.0), (0.40, 25.0, 4.0, 1.5)),
+        *((0.60, 18.0, 12.0, 0.8), (0.80, 20.0, 18.0, 0.5), (1.00, 18.0, 22.0, 0.3), (1.50, 14.0, 22.0, 0.1)),
+        *((2.0, 11.0, 22.0, 0.0), (5.0, 7.0, 20.0, 0.0), (20.0, 5.0, 19.0, 0.0)),
     ]
 )
 _FORMATION: Final = 0.342  # fm; formation length is this times p/m (SKAT; Baranov et al. 1984)
 _TRIES: Final = 60
 
 
-@numba.njit(cache=True)
+@compiled
 def is_nucleon(kind: int) -> bool:
     """True for protons and neutrons."""
     return kind == sp.PROTON or kind == sp.NEUTRON
 
 
-@numba.njit(cache=True)
+@compiled
 def is_pion(kind: int) -> bool:
     """True for pions of any charge."""
     return kind == sp.PION_PLUS or kind == sp.PION_MINUS or kind == sp.PION_ZERO
 
 
-@numba.njit(cache=True)
+@compiled
 def is_antinucleon(kind: int) -> bool:
     """True for antiprotons and antineutrons."""
     return kind == sp.ANTIPROTON or kind == sp.ANTINEUTRON
 
 
-@numba.njit(cache=True)
+@compiled
 def pion_of(charge: int) -> int:
     """Pion species of a charge."""
     if charge > 0:
@@ -64,7 +64,7 @@ def pion_of(charge: int) -> int:
     return sp.PION_MINUS if charge < 0 else sp.PION_ZERO
 
 
-@numba.njit(cache=True)
+@compiled
 def pion_nucleon(kinetic: float, column: int) -> float:
     """A column of the pion-nucleon table at a kinetic energy, mb, linear in log T."""
     last = _PION_NUCLEON.shape[0] - 1
@@ -78,7 +78,7 @@ def pion_nucleon(kinetic: float, column: int) -> float:
     return float(_PION_NUCLEON[last, column])
 
 
-@numba.njit(cache=True)
+@compiled
 def like_total(p: float) -> float:
     """Total pp (= nn) cross-section in mb at laboratory momentum ``p`` (Cugnon et al. 1996)."""
     if p < 0.4:
@@ -90,7 +90,7 @@ def like_total(p: float) -> float:
     return 41.0 + 60.0 * (p - 0.9) * math.exp(-1.2 * p)
 
 
-@numba.njit(cache=True)
+@compiled
 def unlike_total(p: float) -> float:
     """Total pn cross-section in mb at laboratory momentum ``p`` (Cugnon et al. 1996)."""
     if p < 0.4:
@@ -103,7 +103,7 @@ def unlike_total(p: float) -> float:
     return 42.0
 
 
-@numba.njit(cache=True)
+@compiled
 def elastic_share(p: float, like: bool) -> float:
     """Share of elastic collisions of nucleons at laboratory momentum ``p`` (Cugnon et al. 1996)."""
     if p < 0.8:
@@ -117,7 +117,7 @@ def elastic_share(p: float, like: bool) -> float:
     return min(part / (like_total(p) if like else unlike_total(p)), 1.0)
 
 
-@numba.njit(cache=True)
+@compiled
 def mean_total(kind: int, p: float) -> float:
     """Cross-section on an average nucleon of argon, mb, with pion absorption; ``p`` is the momentum."""
     kinetic = math.sqrt(p * p + _MASS[kind] ** 2) - _MASS[kind]
@@ -132,7 +132,7 @@ def mean_total(kind: int, p: float) -> float:
     return 30.0  # K-, K0, hyperons: about 20 to 40 mb (PDG cross-section plots)
 
 
-@numba.njit(cache=True)
+@compiled
 def add_inside(state: State, kind: int, p: Vector, at: Record, formed: bool) -> None:
     """A hadron inside the nucleus at the place of ``at``; one not yet formed gets a formation length."""
     index = state.counts[INSIDE]
@@ -147,20 +147,20 @@ def add_inside(state: State, kind: int, p: Vector, at: Record, formed: bool) -> 
     new.formation = 0.0 if formed else _FORMATION * size / _MASS[kind]
 
 
-@numba.njit(cache=True)
+@compiled
 def energy_of(kind: int, p: Vector) -> float:
     """Total energy in GeV."""
     return math.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2 + _MASS[kind] ** 2)
 
 
-@numba.njit(cache=True)
+@compiled
 def fermi(rng: Generator) -> Vector:
     """Momentum of a bound nucleon: uniform in the Fermi sphere."""
     size, u = _PF * rng.random() ** (1.0 / 3.0), isotropic(rng)
     return size * u[0], size * u[1], size * u[2]
 
 
-@numba.njit(cache=True)
+@compiled
 def centre(energy: float, total: Vector) -> tuple[float, Vector, float]:
     """Invariant mass, direction and Lorentz factor of a system."""
     p = math.sqrt(total[0] ** 2 + total[1] ** 2 + total[2] ** 2)
@@ -170,7 +170,7 @@ def centre(energy: float, total: Vector) -> tuple[float, Vector, float]:
     return mass, (total[0] / p, total[1] / p, total[2] / p), energy / mass
 
 
-@numba.njit(cache=True)
+@compiled
 def t_slope(kind: int, p: float) -> float:
     """Slope of exp(B t) of elastic scattering, 1/GeV^2 (nucleons: Cugnon et al. 1996; pions: PDG data)."""
     if is_nucleon(kind):
@@ -178,7 +178,7 @@ def t_slope(kind: int, p: float) -> float:
     return 7.0 if p > 0.6 else 0.0
 
 
-@numba.njit(cache=True)
+@compiled
 def scattering_cosine(kind: int, p: float, star: float, rng: Generator) -> float:
     """Cosine of the scattering angle in the centre of mass; slow pions follow 1 + 3 cos^2 (the Delta)."""
     steep = 2.0 * t_slope(kind, p) * star * star
@@ -190,7 +190,7 @@ def scattering_cosine(kind: int, p: float, star: float, rng: Generator) -> float
             return cosine
 
 
-@numba.njit(cache=True)
+@compiled
 def two_to_two(
     state: State, at: Record, target: tuple[int, float, float, float], out: tuple[int, int], rng: Generator
 ) -> bool:
@@ -215,7 +215,7 @@ def two_to_two(
     return True
 
 
-@numba.njit(cache=True)
+@compiled
 def draw_charges(state: State, first: int, pions: int, charge: int, rng: Generator) -> bool:
     """Give ``pions`` hadrons from ``first`` on pion charges that sum to ``charge``; False if not found."""
     for _ in range(_TRIES):
@@ -229,7 +229,7 @@ def draw_charges(state: State, first: int, pions: int, charge: int, rng: Generat
     return False
 
 
-@numba.njit(cache=True)
+@compiled
 def rescale(state: State, first: int, mass: float) -> bool:
     """Make the hadrons from ``first`` on a system at rest of invariant mass ``mass`` by shift and common factor."""
     last = state.counts[INSIDE]
@@ -261,7 +261,7 @@ def rescale(state: State, first: int, mass: float) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@compiled
 def boost_all(state: State, first: int, axis: Vector, gamma: float) -> None:
     """Take the hadrons from ``first`` on out of their rest frame, and give them formation lengths."""
     for k in range(first, state.counts[INSIDE]):
@@ -272,7 +272,7 @@ def boost_all(state: State, first: int, axis: Vector, gamma: float) -> None:
         h.formation = _FORMATION * math.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2) / _MASS[h.species]
 
 
-@numba.njit(cache=True)
+@compiled
 def spread(state: State, kind: int, at: Record, ahead: float, rng: Generator) -> None:
     """Add a hadron of a multi-body final state: transverse momentum 0.3 GeV, ``ahead`` along ``at``."""
     p = (at.px, at.py, at.pz)

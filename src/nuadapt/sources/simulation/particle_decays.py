@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
 from nuadapt.sources.simulation import species as sp
+from nuadapt.sources.simulation.kernels import compiled
 from nuadapt.sources.simulation.tracking import (
     DECAY,
     PRODUCTS,
@@ -85,14 +85,14 @@ _MMU: Final = material.MUON_MASS
 MICHEL_ENDPOINT: Final = (_MMU**2 + _ME**2) / (2 * _MMU)
 
 
-@numba.njit(cache=True)
+@compiled
 def break_up(mass: float, first: float, second: float) -> float:
     """Momentum of the two bodies of a decay at rest, GeV (PDG RPP eq. 49.16)."""
     inside = (mass**2 - (first + second) ** 2) * (mass**2 - (first - second) ** 2)
     return math.sqrt(max(inside, 0.0)) / (2.0 * mass)
 
 
-@numba.njit(cache=True)
+@compiled
 def boost(p: Vector, energy: float, axis: Vector, gamma: float) -> Vector:
     """Momentum after a boost along the unit vector ``axis`` with Lorentz factor ``gamma``."""
     along = p[0] * axis[0] + p[1] * axis[1] + p[2] * axis[2]
@@ -100,7 +100,7 @@ def boost(p: Vector, energy: float, axis: Vector, gamma: float) -> Vector:
     return p[0] + shift * axis[0], p[1] + shift * axis[1], p[2] + shift * axis[2]
 
 
-@numba.njit(cache=True)
+@compiled
 def _add_boosted(state: State, kind: int, p: Vector, gamma: float) -> None:
     mass = _MASS[kind]
     energy = math.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2 + mass * mass)
@@ -108,7 +108,7 @@ def _add_boosted(state: State, kind: int, p: Vector, gamma: float) -> None:
     add_product(state, kind, q[0], q[1], q[2])
 
 
-@numba.njit(cache=True)
+@compiled
 def two_body(state: State, mode: int, mass: float, gamma: float, rng: Generator) -> None:
     """Products of a two-body decay of a particle moving along z."""
     first, second = _BODIES[mode, 0], _BODIES[mode, 1]
@@ -117,7 +117,7 @@ def two_body(state: State, mode: int, mass: float, gamma: float, rng: Generator)
     _add_boosted(state, second, (-p * u[0], -p * u[1], -p * u[2]), gamma)
 
 
-@numba.njit(cache=True)
+@compiled
 def _dalitz_mass(mass: float, low: float, rng: Generator) -> float:
     """Mass of the e+e- pair of a Dalitz decay: dm/m (1 - m^2/M^2)^3 (Kroll and Wada, PR 98 (1955) 1355)."""
     while True:
@@ -126,7 +126,7 @@ def _dalitz_mass(mass: float, low: float, rng: Generator) -> float:
             return m
 
 
-@numba.njit(cache=True)
+@compiled
 def _phase_space_mass(mass: float, a: float, b: float, c: float, rng: Generator) -> float:
     """Invariant mass of bodies a and b of a three-body decay by phase space (PDG RPP eq. 49.20)."""
     low, high = a + b, mass - c
@@ -137,7 +137,7 @@ def _phase_space_mass(mass: float, a: float, b: float, c: float, rng: Generator)
             return m
 
 
-@numba.njit(cache=True)
+@compiled
 def three_body(state: State, mode: int, mass: float, gamma: float, rng: Generator) -> None:
     """Products of a three-body decay of a particle moving along z: as (a b) c, then a b."""
     a, b, c = _BODIES[mode, 0], _BODIES[mode, 1], _BODIES[mode, 2]
@@ -155,7 +155,7 @@ def three_body(state: State, mode: int, mass: float, gamma: float, rng: Generato
     _add_boosted(state, b, boost(k, math.sqrt(q * q + _MASS[b] ** 2), u, pair_gamma), gamma)
 
 
-@numba.njit(cache=True)
+@compiled
 def michel_energy(rng: Generator) -> float:
     """Total energy in GeV of the electron of an unpolarised muon at rest: x^2 (3 - 2x) (PDG RPP, muon decay)."""
     while True:
@@ -164,7 +164,7 @@ def michel_energy(rng: Generator) -> float:
             return x * MICHEL_ENDPOINT
 
 
-@numba.njit(cache=True)
+@compiled
 def muon_decay(state: State, electron: int, gamma: float, rng: Generator) -> None:
     """Electron and neutrinos of a muon moving along z; the two neutrinos are emitted along one line.
 
@@ -181,7 +181,7 @@ def muon_decay(state: State, electron: int, gamma: float, rng: Generator) -> Non
     _add_boosted(state, sp.NEUTRINO, (back * u[0], back * u[1], back * u[2]), gamma)
 
 
-@numba.njit(cache=True)
+@compiled
 def choose_mode(kind: int, rng: Generator) -> int:
     """Index of a decay mode of a species, by branching fraction; -1 if it has none."""
     left, chosen = rng.random(), -1
@@ -194,7 +194,7 @@ def choose_mode(kind: int, rng: Generator) -> int:
     return chosen
 
 
-@numba.njit(cache=True)
+@compiled
 def decay_products(state: State, now: Record, rng: Generator) -> None:
     """Note the products of the decay of the particle ``now``, in the frame of its flight."""
     kind = int(now.species)
@@ -213,7 +213,7 @@ def decay_products(state: State, now: Record, rng: Generator) -> None:
         three_body(state, mode, mass, gamma, rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def decay(state: State, rng: Generator) -> None:
     """The particle being followed decays where it is; rest masses that become stable matter are booked."""
     now = state.now[0]

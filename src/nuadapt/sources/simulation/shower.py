@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
 from nuadapt.sources.simulation.energy_loss import lerp, locate, mean_after, straggle
+from nuadapt.sources.simulation.kernels import compiled
 from nuadapt.sources.simulation.shower_tables import QUANTILES
 from nuadapt.sources.simulation.tracking import (
     Knobs,
@@ -43,11 +43,21 @@ _XI: Final = material.XI_PER_CM
 _ELECTRON, _POSITRON, _PHOTON = species.ELECTRON, species.POSITRON, species.PHOTON
 #: Moller's cross-section is at most 2.25 times Rutherford's (at equal sharing, high energy).
 _MOLLER_MAX: Final = 2.25
+_HBARC_CM: Final = 1.97327e-14  # GeV cm
+_THOMAS_FERMI: Final = 0.885 * 0.529177e-8 * material.ATOMIC_NUMBER ** (-1 / 3)  # cm
+_ALPHA_Z: Final = material.FINE_STRUCTURE * material.ATOMIC_NUMBER
+#: Moliere's screening parameter A of 1/(1 - cos + 2A)^2 times p^2, GeV^2.
+_SCREENING: Final = (_HBARC_CM / (2 * _THOMAS_FERMI)) ** 2 * (1.13 + 3.76 * _ALPHA_Z**2)
+#: Transport logarithm that gives Highland's constant: (13.6 MeV)^2 / X0 over 2 pi N Z(Z+1) (r_e m_e)^2.
+_HIGHLAND_LOG: Final = (material.HIGHLAND**2 / material.RADIATION_LENGTH) / (
+    2 * math.pi * material.ATOM_DENSITY * material.ATOMIC_NUMBER * (material.ATOMIC_NUMBER + 1)
+    * (material.ELECTRON_RADIUS * material.ELECTRON_MASS) ** 2
+)  # fmt: skip
 _WIDEST: Final = 0.6  # rad; steps of slow electrons are shortened to about this scattering angle
 _RANGE_SHARE: Final = 0.2  # largest step as a share of the remaining range
 
 
-@numba.njit(cache=True)
+@compiled
 def draw_quantile(table: Array, row: int, rng: Generator) -> float:
     """A value from row ``row`` of a table of QUANTILES equal steps of probability."""
     place = rng.random() * (QUANTILES - 1)
@@ -56,13 +66,13 @@ def draw_quantile(table: Array, row: int, rng: Generator) -> float:
     return float(low + (place - index) * (table[row, index + 1] - low))
 
 
-@numba.njit(cache=True)
+@compiled
 def near_row(index: int, fraction: float, rng: Generator) -> int:
     """One of the two grid rows about an energy, the nearer more often: interpolation by chance."""
     return index + 1 if rng.random() < fraction else index
 
 
-@numba.njit(cache=True)
+@compiled
 def lepton_angle(energy: float, rng: Generator) -> float:
     """Cosine of the angle of order m/E between photon and lepton (Tsai's distribution, two exponentials)."""
     slope = 0.625 if rng.random() < 0.25 else 1.875
@@ -70,7 +80,7 @@ def lepton_angle(energy: float, rng: Generator) -> float:
     return math.cos(min(u * _ME / energy, math.pi))
 
 
-@numba.njit(cache=True)
+@compiled
 def pair(state: State, tables: Tables, rng: Generator) -> None:
     """The photon being followed becomes an electron and a positron."""
     now = state.now[0]
@@ -87,7 +97,7 @@ def pair(state: State, tables: Tables, rng: Generator) -> None:
     push(state, _POSITRON, now.row, max(positron - _ME, 0.0), direction)
 
 
-@numba.njit(cache=True)
+@compiled
 def compton_share(energy: float, rng: Generator) -> float:
     """Share of its energy that a photon keeps in Compton scattering (Klein-Nishina; Butcher and Messel 1960)."""
     lowest = 1.0 / (1.0 + 2.0 * energy / _ME)
@@ -103,7 +113,7 @@ def compton_share(energy: float, rng: Generator) -> float:
             return share
 
 
-@numba.njit(cache=True)
+@compiled
 def compton(state: State, knobs: Knobs, rng: Generator) -> None:
     """The photon being followed scatters on an electron and goes on with less energy."""
     now = state.now[0]
@@ -122,7 +132,7 @@ def compton(state: State, knobs: Knobs, rng: Generator) -> None:
     now.ux, now.uy, now.uz = turned(axis, cosine, azimuth)
 
 
-@numba.njit(cache=True)
+@compiled
 def follow_photon(state: State, tables: Tables, knobs: Knobs, rng: Generator) -> None:
     """Follow a photon until it converts, is absorbed, falls below the cut or leaves."""
     now = state.now[0]
@@ -149,7 +159,7 @@ def follow_photon(state: State, tables: Tables, knobs: Knobs, rng: Generator) ->
     deposit_here(state, now.kinetic)
 
 
-@numba.njit(cache=True)
+@compiled
 def radiate(state: State, tables: Tables, knobs: Knobs, rng: Generator) -> None:
     """The electron being followed emits a photon above the photon cut."""
     now = state.now[0]
@@ -161,7 +171,7 @@ def radiate(state: State, tables: Tables, knobs: Knobs, rng: Generator) -> None:
     now.kinetic -= photon
 
 
-@numba.njit(cache=True)
+@compiled
 def knock_on(state: State, knobs: Knobs, rng: Generator) -> None:
     """A hard collision of the e+- being followed; candidates come at the ceiling rate, see ``electron_rates``."""
     now = state.now[0]
@@ -188,7 +198,7 @@ def knock_on(state: State, knobs: Knobs, rng: Generator) -> None:
     now.kinetic = left
 
 
-@numba.njit(cache=True)
+@compiled
 def knock_on_rate(now: Record, knobs: Knobs) -> float:
     """Ceiling of the rate of hard collisions, 1/cm."""
     is_positron = now.species == _POSITRON
@@ -200,7 +210,20 @@ def knock_on_rate(now: Record, knobs: Knobs) -> float:
     return float(factor * _XI / (1.0 - gamma**-2.0) * (1.0 / knobs.electron_cut - 1.0 / largest))
 
 
-@numba.njit(cache=True)
+@compiled
+def plane_angle(momentum2: float, energy: float, path: float) -> float:
+    """RMS plane angle of multiple scattering of electrons, radians.
+
+    Highland's without its logarithm (as for one radiation length, so that steps add in quadrature). Below
+    10 MeV the atom screens more of the Rutherford tail: the logarithm of the transport cross-section of the
+    screened Coulomb field (Moliere 1947), relative to its value at Highland's 13.6 MeV, takes over.
+    """
+    logarithm = math.log(1.0 + momentum2 / _SCREENING) - 1.0
+    width = material.HIGHLAND * energy / momentum2 * math.sqrt(path / _X0)
+    return width * math.sqrt(min(max(logarithm, 1.0) / _HIGHLAND_LOG, 1.0))
+
+
+@compiled
 def lose_and_scatter(state: State, tables: Tables, knobs: Knobs, path: float, rng: Generator) -> None:
     """One step of continuous loss of the e+- being followed: move, deposit, turn."""
     now = state.now[0]
@@ -218,11 +241,10 @@ def lose_and_scatter(state: State, tables: Tables, knobs: Knobs, path: float, rn
     deposit(state, lost, x, y, z)
     now.kinetic = kinetic - lost
     if knobs.scattering != 0.0:
-        width2 = (material.HIGHLAND * total / momentum2) ** 2 * path / _X0
-        scatter(now, math.sqrt(width2), rng)
+        scatter(now, plane_angle(momentum2, total, path), rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def electron_step(now: Record, tables: Tables, knobs: Knobs, index: int, fraction: float) -> float:
     """Longest step in cm: by the knob, by the remaining range and by the scattering angle."""
     reach = lerp(tables.electron_reach, int(now.species), index, fraction)
@@ -231,7 +253,7 @@ def electron_step(now: Record, tables: Tables, knobs: Knobs, index: int, fractio
     return float(min(knobs.max_step, max(min(_RANGE_SHARE * reach, by_angle), 0.05)))
 
 
-@numba.njit(cache=True)
+@compiled
 def follow_electron(state: State, tables: Tables, knobs: Knobs, rng: Generator) -> None:
     """Follow an electron or positron to rest or out of the box, leaving photons and delta rays on the stack."""
     now = state.now[0]

@@ -1,8 +1,8 @@
 """Cross-sections of photons, electrons and positrons in liquid argon as tables on the energy grid. GeV, cm.
 
-Pair production and bremsstrahlung follow Bethe and Heitler with Thomas-Fermi screening and the Coulomb
-correction (Butcher and Messel 1960; Tsai, RMP 46 (1974) 815; EGS4, SLAC-265, sec. 2.7); their common scale is set so
-that pair production reaches 7/9 per radiation length. Below 20 MeV photon attenuation is that of NIST.
+Rates of pair production are NIST's XCOM, those of bremsstrahlung are scaled to NIST's ESTAR. The energy sharing in both
+follows Bethe and Heitler with Thomas-Fermi screening and the Coulomb correction (Butcher and Messel 1960; Tsai,
+RMP 46 (1974) 815; EGS4, SLAC-265, sec. 2.7). Compton scattering is that of free electrons.
 """
 
 from __future__ import annotations
@@ -23,16 +23,22 @@ _ME: Final = material.ELECTRON_MASS
 _Z: Final = material.ATOMIC_NUMBER
 _COULOMB_FROM: Final = 0.050  # GeV; the Coulomb correction applies above (EGS4, SLAC-265, eq. 2.7.11)
 
-#: Mass attenuation of argon with coherent scattering: energy in MeV, cm2/g (NIST SRD 126, Hubbell and Seltzer).
-NIST_ATTENUATION: Final[Array] = np.array(
+#: Pair production on argon nuclei and electrons: energy in MeV, barn per atom (NIST XCOM, SRD 8).
+XCOM_PAIR: Final[Array] = np.array(
     [
-        (0.030, 2.697), (0.040, 1.228), (0.050, 0.7012), (0.060, 0.4664), (0.080, 0.2760), (0.100, 0.2043),
-        (0.150, 0.1427), (0.200, 0.1205), (0.300, 0.09953), (0.400, 0.08776), (0.500, 0.07958),
-        (0.600, 0.07335), (0.800, 0.06419), (1.000, 0.05762), (1.250, 0.05150), (1.500, 0.04695),
-        (2.000, 0.04074), (3.000, 0.03384), (4.000, 0.03019), (5.000, 0.02802), (6.000, 0.02667),
-        (8.000, 0.02517), (10.00, 0.02451), (15.00, 0.02418), (20.00, 0.02453),
+        *((1.25, 0.002826), (1.5, 0.01507), (2, 0.0588), (3, 0.1665), (4, 0.27), (5, 0.3627), (6, 0.4462)),
+        *((8, 0.5882), (10, 0.7049), (15, 0.9226), (20, 1.08), (30, 1.301), (50, 1.568), (80, 1.791)),
+        *((100, 1.887), (200, 2.139), (300, 2.253), (500, 2.364), (1000, 2.467), (2000, 2.53), (5000, 2.576)),
+        *((10000, 2.594), (100000, 2.615)),
     ]
-)  # fmt: skip
+)
+#: Radiative stopping power of argon for electrons: kinetic energy in MeV, MeV cm2/g (NIST ESTAR, SRD 124).
+ESTAR_RADIATIVE: Final[Array] = np.array(
+    [
+        *((1, 0.02748), (2, 0.05581), (5, 0.1600), (10, 0.3595), (20, 0.7949), (50, 2.192), (100, 4.614)),
+        *((200, 9.573), (500, 24.69), (1000, 50.07), (2000, 101.0), (5000, 254.2), (10000, 509.8)),
+    ]
+)
 
 
 def coulomb_correction() -> float:
@@ -51,7 +57,7 @@ def _screening(delta: Array, energy: float) -> tuple[Array, Array]:
 
 
 def pair_density(fraction: Array, energy: float) -> Array:
-    """d sigma / d fraction of pair production, arbitrary common scale; fraction of ``energy`` on one lepton."""
+    """Density of the energy sharing of pair production, arbitrary scale; ``fraction`` of ``energy`` on one lepton."""
     product = fraction * (1 - fraction)
     delta = 136 * _Z ** (-1 / 3) * _ME / (energy * product)
     first, second = _screening(delta, energy)
@@ -59,7 +65,7 @@ def pair_density(fraction: Array, energy: float) -> Array:
 
 
 def brems_density(photon: Array, energy: float) -> Array:
-    """k d sigma / dk of bremsstrahlung on the scale of :func:`pair_density`; total lepton ``energy``."""
+    """k d sigma / dk of bremsstrahlung, arbitrary scale; ``energy`` is the total energy of the lepton."""
     left = energy - photon
     delta = 136 * _Z ** (-1 / 3) * _ME * photon / (energy * left)
     first, second = _screening(delta, energy)
@@ -67,11 +73,14 @@ def brems_density(photon: Array, energy: float) -> Array:
     return np.asarray((1 + ratio**2) * first - 2 / 3 * ratio * second)
 
 
-def _scale() -> float:
-    """1/cm that makes pair production reach 7/9 per radiation length at very high energy."""
-    fraction = np.linspace(1e-6, 1 - 1e-6, 4001)
-    limit = np.trapezoid(pair_density(fraction, 1e6), fraction)
-    return float(7 / 9 / material.RADIATION_LENGTH / limit)
+def _scale(kinetic: float) -> float:
+    """1/cm that brings the radiative loss of an electron of ``kinetic`` GeV to that of ESTAR (a change below 2 %)."""
+    energy = kinetic + _ME
+    photon = np.linspace(0, kinetic, 300)
+    loss = np.trapezoid(brems_density(photon, energy), photon) / kinetic
+    per_MeV = ESTAR_RADIATIVE[:, 1] / ESTAR_RADIATIVE[:, 0]
+    wanted = np.interp(math.log(kinetic * 1e3), np.log(ESTAR_RADIATIVE[:, 0]), per_MeV) * material.DENSITY
+    return float(wanted / loss)
 
 
 def klein_nishina(energy: Array) -> Array:
@@ -90,23 +99,20 @@ def photoelectric(energy: Array) -> Array:
     return np.asarray(at_100keV * steep * np.minimum(7e-4 / energy, 1.0))
 
 
-def _pair_rate() -> tuple[Array, Array]:
-    """Pair production per cm and the quantiles of the smaller energy fraction, per grid energy."""
-    rate, quantile = np.zeros(GRID_SIZE), np.full((GRID_SIZE, QUANTILES), 0.5)
-    scale = _scale()
+def pair_rate(energy: Array) -> Array:
+    """Pair production per cm on nuclei and electrons: XCOM, interpolated in the logarithm of the energy."""
+    barn = np.interp(np.log(energy), np.log(XCOM_PAIR[:, 0] / 1e3), XCOM_PAIR[:, 1], left=0.0)
+    return np.asarray(barn * 1e3 * material.MILLIBARN * material.ATOM_DENSITY)
+
+
+def _pair_quantiles() -> Array:
+    """Quantiles of the smaller energy fraction of a pair, per grid energy."""
+    quantile = np.full((GRID_SIZE, QUANTILES), 0.5)
     for i, energy in enumerate(GRID):
-        if energy <= 2.05 * _ME:
-            continue
-        fraction = np.linspace(_ME / energy, 0.5, 400)
-        density = pair_density(fraction, float(energy))
-        rate[i] = 2 * scale * np.trapezoid(density, fraction)
-        quantile[i] = _quantiles(fraction, density)
-    nist_MeV, nist = NIST_ATTENUATION[:, 0], NIST_ATTENUATION[:, 1] * material.DENSITY
-    compton = klein_nishina(nist_MeV / 1e3)
-    low = (nist_MeV >= 2.0) & (nist_MeV <= 20.0)
-    ratio = (nist - compton)[low] / np.interp(nist_MeV[low] / 1e3, GRID, rate)
-    factor = np.interp(np.log(GRID), np.log(np.append(nist_MeV[low], 60.0) / 1e3), np.append(ratio, 1.0))
-    return rate * factor, quantile
+        if energy > 2.05 * _ME:
+            fraction = np.linspace(_ME / energy, 0.5, 400)
+            quantile[i] = _quantiles(fraction, pair_density(fraction, float(energy)))
+    return quantile
 
 
 def _quantiles(values: Array, density: Array) -> Array:
@@ -119,9 +125,8 @@ def _quantiles(values: Array, density: Array) -> Array:
 
 def photon_tables() -> tuple[Array, Array]:
     """Rates per cm (total, Compton, Compton + pair) on the grid, and the pair quantiles."""
-    compton, photo = klein_nishina(GRID), photoelectric(GRID)
-    pair, quantile = _pair_rate()
-    return np.stack([compton + pair + photo, compton, compton + pair]), quantile
+    compton, pair, photo = klein_nishina(GRID), pair_rate(GRID), photoelectric(GRID)
+    return np.stack([compton + pair + photo, compton, compton + pair]), _pair_quantiles()
 
 
 def brems_tables(cut: float) -> tuple[Array, Array, Array]:
@@ -131,9 +136,8 @@ def brems_tables(cut: float) -> tuple[Array, Array, Array]:
     """
     rate, soft = np.zeros(GRID_SIZE), np.zeros(GRID_SIZE)
     quantile = np.full((GRID_SIZE, QUANTILES), 1.0)
-    scale = _scale()
     for i, kinetic in enumerate(GRID):
-        energy = float(kinetic) + _ME
+        energy, scale = float(kinetic) + _ME, _scale(float(kinetic))
         below = np.linspace(0, min(cut, kinetic), 60)
         soft[i] = scale * np.trapezoid(brems_density(below, energy), below)
         if kinetic <= 1.02 * cut:

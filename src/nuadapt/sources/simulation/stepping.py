@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import numba
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import material, species
 from nuadapt.sources.simulation.energy_loss import lerp, locate, mean_after, straggle
 from nuadapt.sources.simulation.hadronic import absorb_at_rest, elastic, inelastic
+from nuadapt.sources.simulation.kernels import compiled
 from nuadapt.sources.simulation.particle_decays import decay
 from nuadapt.sources.simulation.tracking import (
     NUCLEAR,
@@ -43,14 +43,14 @@ _INELASTIC: Final = 3
 _ELASTIC: Final = 4
 
 
-@numba.njit(cache=True)
+@compiled
 def largest_transfer(mass: float, gamma: float) -> float:
     """Largest energy given to an electron, GeV (PDG RPP eq. 34.4)."""
     ratio = _ME / mass
     return 2.0 * _ME * (gamma * gamma - 1.0) / (1.0 + 2.0 * gamma * ratio + ratio * ratio)
 
 
-@numba.njit(cache=True)
+@compiled
 def highland_width(mass: float, kinetic: float, charge: float, path: float) -> float:
     """RMS plane angle of multiple scattering over ``path`` cm, radians.
 
@@ -64,7 +64,7 @@ def highland_width(mass: float, kinetic: float, charge: float, path: float) -> f
     return material.HIGHLAND * abs(charge) / beta_p * math.sqrt(path / _X0) * logarithm
 
 
-@numba.njit(cache=True)
+@compiled
 def rates(now: Record, tables: Tables, knobs: Knobs, index: int, fraction: float) -> tuple[float, float, float, float]:
     """Rates in 1/cm of delta rays, decay, inelastic and elastic hadronic interactions."""
     kind = int(now.species)
@@ -84,7 +84,7 @@ def rates(now: Record, tables: Tables, knobs: Knobs, index: int, fraction: float
     return delta, decays, hit, bounce
 
 
-@numba.njit(cache=True)
+@compiled
 def choose(chosen: float, rate: tuple[float, float, float, float]) -> int:
     """Which of the four rates a number below their sum falls upon."""
     for k in range(4):
@@ -94,7 +94,7 @@ def choose(chosen: float, rate: tuple[float, float, float, float]) -> int:
     return _GOES_ON
 
 
-@numba.njit(cache=True)
+@compiled
 def ionise(state: State, tables: Tables, knobs: Knobs, path: float, rng: Generator) -> None:
     """Move a charged particle by ``path`` cm with its loss and scattering."""
     now = state.now[0]
@@ -115,7 +115,7 @@ def ionise(state: State, tables: Tables, knobs: Knobs, path: float, rng: Generat
         scatter(now, highland_width(mass, kinetic, charge, path), rng)
 
 
-@numba.njit(cache=True)
+@compiled
 def delta_ray(state: State, knobs: Knobs, rng: Generator) -> None:
     """A collision above the electron cut: the electron belongs to the track of its parent."""
     now = state.now[0]
@@ -135,7 +135,7 @@ def delta_ray(state: State, knobs: Knobs, rng: Generator) -> None:
     now.kinetic -= transfer
 
 
-@numba.njit(cache=True)
+@compiled
 def come_to_rest(state: State, knobs: Knobs, rng: Generator) -> None:
     """The end of a charged particle that has lost its energy: it stays, decays or is captured."""
     now = state.now[0]
@@ -150,7 +150,7 @@ def come_to_rest(state: State, knobs: Knobs, rng: Generator) -> None:
     state.ledger[REST_MASS] += _REST[kind]
 
 
-@numba.njit(cache=True)
+@compiled
 def follow_charged(state: State, tables: Tables, knobs: Knobs, rng: Generator) -> None:
     """Follow a muon, charged hadron or ion until it stops, ends in a reaction or leaves."""
     now = state.now[0]
@@ -179,7 +179,7 @@ def follow_charged(state: State, tables: Tables, knobs: Knobs, rng: Generator) -
                 return
 
 
-@numba.njit(cache=True)
+@compiled
 def end_of_flight(state: State, what: int, rng: Generator) -> bool:
     """Carry out a decay or hadronic interaction; True if the particle is gone."""
     if what == _ELASTIC:
@@ -193,7 +193,7 @@ def end_of_flight(state: State, what: int, rng: Generator) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@compiled
 def follow_neutral(state: State, tables: Tables, knobs: Knobs, rng: Generator) -> None:
     """Follow a neutron, neutral kaon or hyperon from interaction to interaction."""
     now = state.now[0]

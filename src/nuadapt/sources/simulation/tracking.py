@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any, Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
 from nuadapt.sources.simulation import species
+from nuadapt.sources.simulation.kernels import compiled
 
 Array = npt.NDArray[np.float64]
 Record = Any  # one element of a structured array inside a kernel
@@ -124,13 +124,13 @@ def new_state(particles: int, tracks: int, deposits: int) -> State:
     )
 
 
-@numba.njit(cache=True)
+@compiled
 def is_shower(kind: int) -> bool:
     """True for e-, e+ and photons, whose descendants share one track."""
     return kind <= _PHOTON
 
 
-@numba.njit(cache=True)
+@compiled
 def push(state: State, kind: int, row: int, kinetic: float, direction: tuple[float, float, float]) -> None:
     """Put a particle on the stack at the place of the particle being followed."""
     top = state.counts[STACK]
@@ -144,7 +144,7 @@ def push(state: State, kind: int, row: int, kinetic: float, direction: tuple[flo
     state.counts[STACK] = top + 1
 
 
-@numba.njit(cache=True)
+@compiled
 def new_track(state: State, kind: int, parent: int, process: int, kinetic: float) -> int:
     """Open a row of the track table at the place of the particle being followed; returns the row."""
     row: int = state.counts[TRACKS]
@@ -164,7 +164,7 @@ def new_track(state: State, kind: int, parent: int, process: int, kinetic: float
     return row
 
 
-@numba.njit(cache=True)
+@compiled
 def emit(state: State, kind: int, process: int, kinetic: float, direction: tuple[float, float, float]) -> None:
     """A particle born from the one being followed by a decay or in a nucleus: a track of its own."""
     if kind == _NEUTRINO:
@@ -174,7 +174,7 @@ def emit(state: State, kind: int, process: int, kinetic: float, direction: tuple
     push(state, kind, row, kinetic, direction)
 
 
-@numba.njit(cache=True)
+@compiled
 def deposit(state: State, energy: float, x: float, y: float, z: float) -> None:
     """Ionisation of ``energy`` GeV from (x, y, z) to the place of the particle being followed."""
     if energy <= 0.0:
@@ -197,7 +197,7 @@ def deposit(state: State, energy: float, x: float, y: float, z: float) -> None:
         _extend(track, now)
 
 
-@numba.njit(cache=True)
+@compiled
 def _extend(track: Record, now: Record) -> None:
     """The end of a shower is its deposit farthest from the start."""
     dx, dy, dz = now.x - track.start[0], now.y - track.start[1], now.z - track.start[2]
@@ -207,14 +207,14 @@ def _extend(track: Record, now: Record) -> None:
         track.end[0], track.end[1], track.end[2] = now.x, now.y, now.z
 
 
-@numba.njit(cache=True)
+@compiled
 def deposit_here(state: State, energy: float) -> None:
     """Ionisation at a point."""
     now = state.now[0]
     deposit(state, energy, now.x, now.y, now.z)
 
 
-@numba.njit(cache=True)
+@compiled
 def finish(state: State, escaped: bool) -> None:
     """The particle being followed ends where it is; members of a shower do not close their track."""
     now = state.now[0]
@@ -231,7 +231,7 @@ def finish(state: State, escaped: bool) -> None:
     track.stopped = 0 if escaped else 1
 
 
-@numba.njit(cache=True)
+@compiled
 def advance(now: Record, path: float) -> None:
     """Move along the direction of flight, cm."""
     now.x += path * now.ux
@@ -239,7 +239,7 @@ def advance(now: Record, path: float) -> None:
     now.z += path * now.uz
 
 
-@numba.njit(cache=True)
+@compiled
 def to_wall(now: Record, knobs: Knobs) -> float:
     """Distance in cm along the direction of flight to the wall of the box, from inside."""
     best = 1.0e30
@@ -252,7 +252,7 @@ def to_wall(now: Record, knobs: Knobs) -> float:
     return max(best, 0.0)
 
 
-@numba.njit(cache=True)
+@compiled
 def turned(axis: tuple[float, float, float], cosine: float, azimuth: float) -> tuple[float, float, float]:
     """The direction at a polar angle (its cosine) and azimuth about a unit ``axis``."""
     sine = math.sqrt(max(1.0 - cosine * cosine, 0.0))
@@ -269,7 +269,7 @@ def turned(axis: tuple[float, float, float], cosine: float, azimuth: float) -> t
     return vx * norm, vy * norm, vz * norm
 
 
-@numba.njit(cache=True)
+@compiled
 def isotropic(rng: Generator) -> tuple[float, float, float]:
     """A random direction."""
     cosine, azimuth = 2.0 * rng.random() - 1.0, 2.0 * math.pi * rng.random()
@@ -277,7 +277,7 @@ def isotropic(rng: Generator) -> tuple[float, float, float]:
     return sine * math.cos(azimuth), sine * math.sin(azimuth), cosine
 
 
-@numba.njit(cache=True)
+@compiled
 def scatter(now: Record, width: float, rng: Generator) -> None:
     """Turn the direction of flight by Gaussian angles of ``width`` radians in two planes."""
     angle = width * math.sqrt(2.0 * rng.standard_exponential())
@@ -285,7 +285,7 @@ def scatter(now: Record, width: float, rng: Generator) -> None:
     now.ux, now.uy, now.uz = turned(axis, math.cos(min(angle, math.pi)), 2.0 * math.pi * rng.random())
 
 
-@numba.njit(cache=True)
+@compiled
 def add_product(state: State, kind: int, px: float, py: float, pz: float) -> None:
     """Note a product with momentum in GeV in the frame whose z axis is the flight of its parent."""
     index = state.counts[PRODUCTS]
@@ -298,7 +298,7 @@ def add_product(state: State, kind: int, px: float, py: float, pz: float) -> Non
     product.kinetic = p2 / (math.sqrt(p2 + mass * mass) + mass) if p2 > 0.0 else 0.0
 
 
-@numba.njit(cache=True)
+@compiled
 def products_available(state: State) -> float:
     """Sum of the available energies of the noted products, GeV."""
     total = 0.0
@@ -307,7 +307,7 @@ def products_available(state: State) -> float:
     return total
 
 
-@numba.njit(cache=True)
+@compiled
 def emit_products(state: State, process: int) -> None:
     """Send all noted products out as tracks, turned to the flight of the particle being followed."""
     now = state.now[0]

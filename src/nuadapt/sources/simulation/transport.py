@@ -11,7 +11,6 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
@@ -19,6 +18,7 @@ from numpy.random import Generator
 from nuadapt.errors import ConfigError, DataError
 from nuadapt.sources.simulation import energy_loss, species, tracking
 from nuadapt.sources.simulation.hadron_tables import hadron_tables
+from nuadapt.sources.simulation.kernels import compiled
 from nuadapt.sources.simulation.particle_decays import decay
 from nuadapt.sources.simulation.shower import follow_electron, follow_photon
 from nuadapt.sources.simulation.shower_tables import brems_tables, electron_tables, photon_tables
@@ -167,7 +167,7 @@ def build_tables(electron_cut: float, photon_cut: float, restricted: bool) -> Ta
     )
 
 
-@numba.njit(cache=True)
+@compiled
 def _follow(state: State, tables: Tables, knobs: Knobs, rng: Generator) -> None:
     """Follow the particle in ``state.now`` by the code of its kind."""
     now = state.now[0]
@@ -195,7 +195,7 @@ class _Primaries(NamedTuple):
     vertex: Floats  # (3,) cm
 
 
-@numba.njit(cache=True)
+@compiled
 def _open(state: State, primaries: _Primaries, item: int, inside: bool) -> None:
     """Open the track of a primary. Outside the box it has escaped; an unknown one deposits at the vertex."""
     now, kind, kinetic = state.now[0], primaries.kinds[item], primaries.kinetic[item]
@@ -219,7 +219,7 @@ def _open(state: State, primaries: _Primaries, item: int, inside: bool) -> None:
         push(state, kind, now.row, kinetic, direction)
 
 
-@numba.njit(cache=True)
+@compiled
 def _run(state: State, tables: Tables, knobs: Knobs, primaries: _Primaries, rng: Generator) -> None:
     """Open all primaries, then follow particles until the stack is empty or a buffer is full."""
     now, vertex = state.now[0], primaries.vertex
