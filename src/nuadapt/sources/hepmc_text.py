@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,19 @@ END = b"HepMC::Asciiv3-END_EVENT_LISTING"
 _EXPECTED = "NuHepMC: HepMC3 ASCII text, plain or gzip"
 _OLD = (b"HepMC::IO_GenEvent", b"HepMC::Asciiv2")
 _GZIP_MAGIC = b"\x1f\x8b"
-_MAX_LINE, _MAX_HEADER, _MAX_EVENT = 1 << 20, 1_000_000, 1_000_000  # bytes, lines, lines
+_MAX_LINE, _MAX_HEADER, _MAX_EVENT = 1 << 20, 1_000_000, 4_000_000  # bytes, lines, lines
+_FLOAT = rb"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?"
+_ANY_FLOAT = rb"(?:" + _FLOAT + rb"|[-+]?(?:nan|inf|NAN|INF|NaN|Inf))"
+_PLACE = rb"(?: @(?: " + _FLOAT + rb"){4})?"
+#: Lines of an event, after runs of blanks are made one:
+#: E number vertices particles [@ x y z t]; U momentum length; W weights; A id name value;
+#: V id status [incoming particles] [@ x y z t]; P id parent pdg px py pz e m status.
+_EVENT = re.compile(rb"E (-?[0-9]{1,10}) ([0-9]{1,6}) ([0-9]{1,6})" + _PLACE + rb"\n")
+_UNITS = re.compile(rb"U (?:MEV|GEV) (?:MM|CM)\n")
+_WEIGHTS = re.compile(rb"W(?: " + _FLOAT + rb")+\n")
+_ATTRIBUTE = re.compile(rb"A (-?[0-9]{1,9}) [^ \0\n]+ [^\0\n]*\n")
+_VERTEX = re.compile(rb"V (-[0-9]{1,7}) (-?[0-9]{1,10}) \[([0-9]{1,7}(?:,[0-9]{1,7})*)\]" + _PLACE + rb"\n")
+_PARTICLE = re.compile(rb"P ([0-9]{1,7}) (-?[0-9]{1,7}) (-?[0-9]{1,10})(?: " + _ANY_FLOAT + rb"){5} (-?[0-9]{1,10})\n")
 _GROUP = 64  # events parsed at a time
 #: NuHepMC versions whose process numbers and status codes are read here; 0.9 had them as drafts.
 _VERSIONS = ((1, None), (0, 9))
@@ -106,6 +119,13 @@ def _header(stream: IO[bytes], path: Path) -> tuple[list[bytes], bytes]:
     while line := _line(stream, path):
         if line.startswith((b"E ", END)):
             return lines, line
+        # A: attribute, name, value; W: names of the weights; T, N: tools and the rest of the run's description.
+        if not line.startswith((b"A ", b"W ", b"T ", b"N ")) or (line[:1] == b"A" and len(line.split()) < 3):
+            raise InputFileError(
+                f"line {len(lines) + 1} is no line of a run's description", where=path, expected=_EXPECTED
+            )
+        if line[:1] == b"W" and not line.isascii():
+            raise InputFileError("a name of a weight that is not ASCII", where=path, expected=_EXPECTED)
         lines.append(line)
         if len(lines) > _MAX_HEADER:
             raise InputFileError("no event in the first million lines", where=path, expected=_EXPECTED)
@@ -149,7 +169,7 @@ def _blocks(stream: IO[bytes], path: Path, line: bytes) -> Iterator[list[bytes]]
             if line.startswith(b"E ") and block:
                 yield block
                 block = []
-            block.append(line)
+            block.append(_with_single_blanks(line))
             if len(block) > _MAX_EVENT:
                 raise InputFileError(f"an event of more than {_MAX_EVENT:,} lines", where=path, expected=_EXPECTED)
             line = _line(stream, path)
@@ -170,72 +190,107 @@ def _blocks(stream: IO[bytes], path: Path, line: bytes) -> Iterator[list[bytes]]
     raise _truncated(path)
 
 
+def _with_single_blanks(line: bytes) -> bytes:
+    """The line with one blank between its words; the text of an attribute is left as it is."""
+    if line.startswith(b"A "):
+        return line.rstrip(b"\r\n") + b"\n" if line.endswith(b"\n") else line
+    return b" ".join(line.split()) + (b"\n" if line.endswith(b"\n") else b"")
+
+
 def _is_whole(block: Sequence[bytes]) -> bool:
     """Whether the last event before a break in the file is complete: sound, and its last line has an end."""
     return bool(block) and block[-1].endswith(b"\n") and not problem_of(block)
 
 
-def problem_of(block: Sequence[bytes]) -> str:
-    """What is wrong with the lines of one event; empty if they follow the grammar.
+def problem_of(block: Sequence[bytes], n_weights: int | None = None) -> str:
+    """What is wrong with the lines of one event of ``n_weights`` (None: any); empty if they follow the grammar.
 
-    Event: ``E number vertices particles [@ x y z t]``, ``U momentum length``, ``W weights``, ``A id name value``,
-    ``V id status [particles] [@ x y z t]``, ``P id parent pdg px py pz e m status``.
+    The check is strict because pyhepmc writes behind its arrays if an event has more particles or vertices than
+    its first line announces, or if a line has two blanks in a row.
     """
-    try:
-        head = block[0].split()
-        n_vertices, n_particles = int(head[2]), int(head[3])
-        int(head[1])
-        _floats(head[5:], expect=0 if len(head) == 4 else 4)
-        if not (0 <= n_vertices <= n_particles < _MAX_EVENT):
-            return "impossible numbers of vertices and particles"
-        seen, units = 0, False
-        for line in block[1:]:
-            kind, parts = line[:2], line.split()
-            if kind == b"P ":
-                seen += 1
-                _check_particle(parts, seen, n_vertices)
-            elif kind == b"V ":
-                _check_vertex(line, n_vertices, n_particles)
-            elif kind == b"U ":
-                units = parts[1] in (b"MEV", b"GEV") and parts[2] in (b"MM", b"CM")
-            elif kind == b"W ":
-                _floats(parts[1:])
-            elif kind != b"A " or len(parts) < 3:
-                return "a line of unknown kind"
-    except (ValueError, IndexError, OverflowError):
-        return "a line that does not follow the HepMC3 grammar"
-    if seen != n_particles:
-        return "another number of particles than announced"
-    return "" if units else "no units MEV or GEV and MM or CM"
+    head = _EVENT.fullmatch(block[0])
+    if head is None or not _fits(head[1]):
+        return "a first line that does not follow the grammar"
+    checker = _Structure(int(head[2]), int(head[3]))
+    units = False
+    for line in block[1:]:
+        kind = line[:2]
+        if kind == b"P ":
+            problem = checker.particle(line)
+        elif kind == b"V ":
+            problem = checker.vertex(line)
+        elif kind == b"U ":
+            units, problem = _UNITS.fullmatch(line) is not None, ""
+        elif kind == b"W ":
+            n_given = len(line.split()) - 1 if _WEIGHTS.fullmatch(line) else -1
+            problem = "" if n_given > 0 and n_given == (n_weights or n_given) else "weights that do not fit the run's"
+        elif kind == b"A ":
+            problem = checker.attribute(line)
+        else:
+            problem = "a line of unknown kind"
+        if problem:
+            return problem
+    return checker.missing() or ("" if units else "no units MEV or GEV and MM or CM")
 
 
-def _floats(parts: Sequence[bytes], expect: int | None = None) -> None:
-    if expect is not None and len(parts) != expect:
-        raise ValueError
-    for part in parts:
-        float(part)
+def _fits(number: bytes) -> bool:
+    """Whether an integer fits the 32 bits that HepMC3 has for it."""
+    return abs(int(number)) < 2**31
 
 
-def _check_particle(parts: Sequence[bytes], number: int, n_vertices: int) -> None:
-    """Ids count from 1; the parent is 0, an earlier particle, or a vertex; codes fit 32 bits."""
-    own, parent, pdg, status = int(parts[1]), int(parts[2]), int(parts[3]), int(parts[9])
-    _floats(parts[4:9], expect=5)
-    if own != number or not -n_vertices <= parent < own or max(abs(pdg), abs(status)) >= 2**31 or len(parts) != 10:
-        raise ValueError
+class _Structure:
+    """Particles and vertices of one event must be numbered and connected as its first line announces.
 
+    Particles count up from 1, vertices down from -1. The parent of a particle is 0 (none), a vertex with a line
+    of its own, or an earlier particle, which stands for a vertex that has no line.
+    """
 
-def _check_vertex(line: bytes, n_vertices: int, n_particles: int) -> None:
-    """Ids count down from -1; the list names existing particles."""
-    before, rest = line.split(b"[", 1)
-    inside, behind = rest.split(b"]", 1)
-    own, status = (int(part) for part in before.split()[1:])
-    incoming = [int(part) for part in inside.split(b",")] if inside.strip() else []
-    position = behind.split()
-    _floats(position[1:], expect=0 if not position else 4)
-    if not -n_vertices <= own < 0 or abs(status) >= 2**31 or (position and position[0] != b"@"):
-        raise ValueError
-    if any(not 1 <= particle <= n_particles for particle in incoming):
-        raise ValueError
+    def __init__(self, n_vertices: int, n_particles: int) -> None:
+        self.n_vertices, self.n_particles = n_vertices, n_particles
+        self.seen = 0
+        self.vertices: set[int] = set()
+        self.parents: set[int] = set()
+
+    def particle(self, line: bytes) -> str:
+        """Take a P line; the problem with it, or nothing."""
+        match = _PARTICLE.fullmatch(line)
+        if match is None or not all(_fits(match[i]) for i in range(1, 5)):
+            return "a particle that does not follow the grammar"
+        self.seen += 1
+        own, parent = int(match[1]), int(match[2])
+        known = parent in self.vertices if parent < 0 else parent < own
+        if own != self.seen or not known:
+            return "a particle with a wrong number or parent"
+        if parent > 0:
+            self.parents.add(parent)
+        return ""
+
+    def vertex(self, line: bytes) -> str:
+        """Take a V line; the problem with it, or nothing."""
+        match = _VERTEX.fullmatch(line)
+        if match is None or not all(_fits(match[i]) for i in (1, 2)):
+            return "a vertex that does not follow the grammar"
+        own, incoming = int(match[1]), [int(part) for part in match[3].split(b",")]
+        if own in self.vertices or not -self.n_vertices <= own < 0 or max(incoming) > self.n_particles:
+            return "a vertex with a wrong number or particle"
+        self.vertices.add(own)
+        return ""
+
+    def attribute(self, line: bytes) -> str:
+        """Take an A line; the problem with it, or nothing. Id 0 is the event, -n a vertex, n a particle."""
+        match = _ATTRIBUTE.fullmatch(line)
+        if match is None:
+            return "an attribute without id, name and value"
+        fits = -self.n_vertices <= int(match[1]) <= self.n_particles
+        return "" if fits else "an attribute of nothing in the event"
+
+    def missing(self) -> str:
+        """What the first line announced and did not come."""
+        if self.seen != self.n_particles:
+            return "another number of particles than announced"
+        if len(self.vertices) + len(self.parents) != self.n_vertices:
+            return "another number of vertices than announced"
+        return ""
 
 
 def events_of(stream: IO[bytes], path: Path, report: ReadReport) -> Iterator[EventText]:
@@ -246,24 +301,25 @@ def events_of(stream: IO[bytes], path: Path, report: ReadReport) -> Iterator[Eve
     """
     header, line = _header(stream, path)
     _check_version(header, path, report)
-    start, failure = b"".join(header), None
+    failure = None
     group: list[list[bytes]] = []
     try:
         for block in _blocks(stream, path, line):
             group.append(block)
             if len(group) == _GROUP:
-                yield from _parsed(start, group)
+                yield from _parsed(header, group)
                 group = []
     except InputFileError as error:
         failure = error
-    yield from _parsed(start, group)
+    yield from _parsed(header, group)
     if failure is not None:
         raise failure
 
 
-def _parsed(start: bytes, blocks: Sequence[Sequence[bytes]]) -> Iterator[EventText]:
+def _parsed(header: Sequence[bytes], blocks: Sequence[Sequence[bytes]]) -> Iterator[EventText]:
     """Events of the blocks in order: all together, or one by one if pyhepmc stumbles over any of them."""
-    problems = [problem_of(block) for block in blocks]
+    start, n_weights = b"".join(header), _count_weights(header)
+    problems = [problem_of(block, n_weights) for block in blocks]
     sound = [block for block, problem in zip(blocks, problems, strict=True) if not problem]
     events: list[Any] = _parse(start, sound) if sound else []
     if len(events) != len(sound):
@@ -272,6 +328,12 @@ def _parsed(start: bytes, blocks: Sequence[Sequence[bytes]]) -> Iterator[EventTe
     for problem in problems:
         event = None if problem else next(following)
         yield EventText(event, problem or ("" if event is not None else "pyhepmc cannot parse it"))
+
+
+def _count_weights(header: Sequence[bytes]) -> int | None:
+    """How many weights the run names; None if it names none. A break between names is written as backslash, bar."""
+    named = [line[2:].replace(b"\\|", b" ").split() for line in header if line.startswith(b"W ")]
+    return sum(len(names) for names in named) or None
 
 
 def _parse(start: bytes, blocks: Sequence[Sequence[bytes]]) -> list[Any]:
@@ -288,9 +350,9 @@ def _parse(start: bytes, blocks: Sequence[Sequence[bytes]]) -> list[Any]:
 @contextmanager
 def _quiet(setup: Any) -> Iterator[None]:
     """Keep the C++ library from writing to the terminal; every problem is reported by our own errors."""
-    before = setup.print_errors, setup.print_warnings
-    setup.print_errors = setup.print_warnings = False
+    before = setup.print_errors, setup.print_warnings, setup.debug_level
+    setup.print_errors, setup.print_warnings, setup.debug_level = False, False, 0
     try:
         yield
     finally:
-        setup.print_errors, setup.print_warnings = before
+        setup.print_errors, setup.print_warnings, setup.debug_level = before

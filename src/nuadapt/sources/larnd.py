@@ -53,6 +53,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 _SEGMENT_FIELDS = (
     "event_id", "track_id", "pdg", "energy", "x_start", "y_start", "z_start", "x_end", "y_end", "z_end",
 )  # fmt: skip
+_WHOLE = ("event_id", "track_id", "pdg")
 #: Truth columns taken from the interaction table, with the factor to GeV powers.
 _TRUTH_FACTORS: dict[str, float] = {
     "nu_energy": _MEV,
@@ -159,7 +160,7 @@ def _field_names(table: Any, wanted: Sequence[str], path: Path) -> dict[str, str
     """Our name -> the name in this table.
 
     Raises:
-        InputFileError: a field is missing under all its names.
+        InputFileError: a field is missing under all its names, or does not hold numbers.
     """
     there = table.dtype.names
     found = {}
@@ -171,6 +172,9 @@ def _field_names(table: Any, wanted: Sequence[str], path: Path) -> dict[str, str
                 where=path,
                 expected=f"one of: {', '.join(NAMES[ours])}; the table has {', '.join(there)}",
             )
+        kind = table.dtype[match].kind  # "V" for a nested field
+        if kind not in ("iu" if ours in _WHOLE else "iuf"):
+            raise InputFileError(f"field '{match}' of '{table.name}' holds {table.dtype[match]}", where=path)
         found[ours] = match
     return found
 
@@ -192,8 +196,8 @@ def _events(file: Any, path: Path, axes: tuple[int, int, int], report: ReadRepor
         report.n_read += 1
         order = np.array(axes)
         start, end = (np.stack([rows[f"{a}_{e}"] for a in "xyz"], axis=1)[:, order] for e in ("start", "end"))
-        track, pdg = (rows[name].astype(np.int64) for name in ("track_id", "pdg"))
-        yield SegmentEvent(event_id, start, end, rows["energy"] * _MEV, track, pdg, vertex, truth)
+        energy = rows["energy"] * _MEV
+        yield SegmentEvent(event_id, start, end, energy, rows["track_id"], rows["pdg"], vertex, truth)
 
 
 def _grouped(table: Any, names: dict[str, str]) -> Iterator[tuple[int, dict[str, Array]]]:
@@ -215,8 +219,8 @@ def _grouped(table: Any, names: dict[str, str]) -> Iterator[tuple[int, dict[str,
 
 def _columns(table: Any, names: dict[str, str], start: int, stop: int) -> dict[str, Array]:
     rows = table.fields(list(names.values()))[start:stop]
-    columns = {ours: rows[theirs] for ours, theirs in names.items()}
-    return {k: v if v.dtype.kind in "iu" else v.astype(np.float64) for k, v in columns.items()}
+    with np.errstate(invalid="ignore"):  # a damaged float may be a signalling NaN; it is found by _problem
+        return {ours: rows[theirs].astype(np.int64 if ours in _WHOLE else np.float64) for ours, theirs in names.items()}
 
 
 def _runs(sorted_ids: Array) -> list[tuple[int, int]]:
@@ -267,9 +271,9 @@ class _Headers:
         """Interaction point (3,) cm in the caller's axes: fields x_vert, y_vert, z_vert, or the older vertex[4]."""
         names, there = [f"{axis}_vert" for axis in "xyz"], row.dtype.names
         if all(name in there for name in names):
-            position = np.array([row[name] for name in names], dtype=np.float64)
+            position = np.array([float(row[name]) for name in names])
         elif "vertex" in there and np.shape(row["vertex"]) == (4,):
-            position = np.array(row["vertex"][:3], dtype=np.float64)
+            position = np.array([float(value) for value in row["vertex"][:3]])
         else:
             return None
         return position[self._axes] if np.isfinite(position).all() else None

@@ -249,7 +249,7 @@ def _integer(attributes: Any, name: str) -> int:
 
 
 def _weight(event: Any, report: ReadReport) -> float:
-    names = list(event.weight_names) if event.run_info is not None else []
+    names = list(event.run_info.weight_names) if event.run_info is not None else []
     weights = list(event.weights)
     if "CV" in names and len(weights) == len(names):
         weight = weights[names.index("CV")]
