@@ -66,6 +66,20 @@ def test_interference_favours_neutrinos() -> None:
     assert antineutrino[at_90] == pytest.approx(neutrino[at_90], rel=0.05)
 
 
+def test_neutral_current_elastic() -> None:
+    """0.153 +- 0.018 of nu n -> mu p at Q2 of 0.5 to 1 GeV2: L. A. Ahrens et al., Phys. Rev. D 35 (1987) 785."""
+    Q2, energy = np.linspace(0.5, 1.0, 51), np.array(1.3)
+    elastic = np.trapezoid(xs.quasi_elastic(NU_E_NC, PROTON, energy, Q2, 1.0), Q2)
+    charged = np.trapezoid(xs.quasi_elastic(NU_MU, NEUTRON, energy, Q2, 1.0), Q2)
+    assert elastic / charged == pytest.approx(0.153, abs=0.025)
+    # the weak vector charge of the proton, 1/2 - 2 sin^2(theta_W), nearly vanishes; that of the neutron is -1/2
+    forward = [float(xs.quasi_elastic(NU_E_NC, hit, np.array(50.0), np.array(0.0), 1.0)) for hit in (PROTON, NEUTRON)]
+    axial = xs.AXIAL_COUPLING**2 / 4
+    assert forward[0] / forward[1] == pytest.approx(
+        (axial + (0.5 - 2 * xs.SIN2_WEINBERG) ** 2) / (axial + 0.25), rel=1e-2
+    )
+
+
 def test_parton_number_sum_rules() -> None:
     big = np.array(1e6)  # where the K factors are 1
 
