@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from nuadapt.errors import ConfigError, InputFileError, NuadaptError, listed
-from nuadapt.evaluation.predict import PredictConfig, predict_batches
+from nuadapt.evaluation.predict import PredictConfig, iter_predictions
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import Model, Progress
 from nuadapt.events.batch import EventBatch
@@ -95,12 +95,7 @@ def _predict_one(
     model: Model, path: Path, config: PredictConfig, seed: int, progress: Progress | None
 ) -> Iterator[Predictions]:
     """Predictions of one input, a chunk of events at a time."""
-    done = 0
-    for batch in open_events(path, seed):
-        yield predict_batches(model, [batch], config)
-        done += len(batch)
-        if progress:
-            progress(done, 0)
+    return iter_predictions(model, open_events(path, seed), config, progress=progress)
 
 
 def open_events(path: Path, seed: int = 1) -> Iterator[EventBatch]:

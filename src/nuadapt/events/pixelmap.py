@@ -22,6 +22,9 @@ Array = npt.NDArray[Any]
 #: Units in which adding two pixels makes sense; grey levels are averaged instead.
 ADDITIVE_UNITS = ("GeV", "ke")
 VALUE_UNITS = (*ADDITIVE_UNITS, "grey")
+#: Thousand electrons collected per GeV of a minimum ionising particle in argon: 23.6 eV per pair (Miyajima et al.,
+#: Phys. Rev. A 9 (1974) 1438), of which about 0.70 escape recombination at 0.5 kV/cm (ICARUS, NIM A 523 (2004) 275).
+KE_PER_GEV = 1e9 / 23.6 / 1e3 * 0.70
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +244,15 @@ class PixelMaps:
 class GreyTransform:
     """Pixel value to grey level 0..1; part of a model's record, so that it always sees the same greys.
 
-    ``linear``: value / full. ``log``: ln(1 + value / knee) / ln(1 + full / knee). Both are clipped at 1. Maps
+    ``linear``: value / full. ``log``: ln(1 + value / knee) / ln(1 + full / knee). Both are clipped at 1. Maps in
+    thousand electrons are first turned into the energy of a minimum ionising particle with that charge. Maps
     already in grey levels are divided by 255. A minimum ionising particle leaves about 1 MeV in a 5 mm pixel,
     so the default shows it at a third of the scale and still tells shower cores apart.
     """
 
     kind: str = "log"
-    full: float = 0.02  # in the value unit (GeV): ten to twenty times a MIP pixel
-    knee: float = 0.0005  # in the value unit (GeV): half a MIP pixel
+    full: float = 0.02  # GeV: ten to twenty times a MIP pixel
+    knee: float = 0.0005  # GeV: half a MIP pixel
 
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "log") or not (self.full > 0 and self.knee > 0):
@@ -262,6 +266,8 @@ class GreyTransform:
         value = np.asarray(value, dtype=np.float32)
         if unit == "grey":
             return np.clip(value / np.float32(255), 0, 1)
+        if unit == "ke":
+            value = value / np.float32(KE_PER_GEV)
         if self.kind == "linear":
             return np.clip(value / np.float32(self.full), 0, 1)
         grey = np.log1p(np.maximum(value, 0) / np.float32(self.knee))

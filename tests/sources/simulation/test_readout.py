@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nuadapt.errors import ConfigError
+from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.sources.simulation.detector import DetectorConfig, ReadoutConfig
 from nuadapt.sources.simulation.readout import _drift_length, _recombination, instrumented, map_corner, read_out
 from nuadapt.sources.simulation.validation.readout import checks
@@ -109,3 +110,14 @@ def test_impossible_settings_are_refused(bad):
 def test_an_empty_detector_box_is_refused():
     with pytest.raises(ConfigError):
         DetectorConfig(low=(0.0, 0.0, 0.0), high=(0.0, 1.0, 1.0))
+
+
+def test_charge_and_energy_of_a_minimum_ionising_track_look_alike():
+    # A model trained on energy maps must see about the same greys on charge maps.
+    start, end = np.array([[58.0, 0.0, 300.0]]), np.array([[58.0, 0.0, 305.0]])
+    steps = (start, end, np.array([5 * 2.105e-3]))
+    greys = []
+    for signal, unit in (("energy", "GeV"), ("charge_box", "ke")):
+        views = read_out(steps, start[0], DETECTOR, ReadoutConfig(signal=signal, threshold=0.0), RNG)
+        greys.append(GreyTransform()(np.bincount(views.col[0], views.value[0])[256:266], unit))
+    assert greys[0] == pytest.approx(greys[1], abs=0.02)

@@ -100,7 +100,10 @@ def _showers(
     """Number of showers, energy and gap of the leading one, number of Michel electrons."""
     michel = _is_michel(event)
     shower = np.isin(event.pdg, SHOWER_PDG) & ~michel & (energy >= visibility.shower_energy)
-    counts: dict[str, float] = {"n_showers": int(shower.sum()), "n_michel": int((michel & (energy >= visibility.michel_energy)).sum())}
+    counts: dict[str, float] = {
+        "n_showers": int(shower.sum()),
+        "n_michel": int((michel & (energy >= visibility.michel_energy)).sum()),
+    }
     if not shower.any():
         return counts
     leading = int(np.argmax(np.where(shower, energy, -1.0)))

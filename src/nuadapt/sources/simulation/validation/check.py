@@ -27,7 +27,7 @@ class Check:
     @property
     def passed(self) -> bool:
         """True within tolerance; a NaN never passes."""
-        return math.isfinite(self.measured) and abs(self.measured - self.expected) <= self.tolerance
+        return bool(math.isfinite(self.measured) and abs(self.measured - self.expected) <= self.tolerance)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
