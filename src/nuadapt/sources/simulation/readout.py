@@ -2,8 +2,9 @@
 
 A step is cut into pieces no longer than a voxel or a quarter of a pixel along any axis (coarser pieces would
 print a beat pattern on straight tracks); each piece sits at its own centre and is spread by a Gaussian whose
-width grows with the square root of the drift length (diffusion is a random walk). The share that falls into a pixel is the exact integral of the Gaussian over it (cut at four sigma, which
-leaves out less than 1e-4), so no random number is drawn.
+width grows with the square root of the drift length (diffusion is a random walk). The share that falls into a
+pixel is the exact integral of the Gaussian over it (cut at four sigma, which leaves out less than 1e-4), so no
+random number is drawn.
 """
 
 from __future__ import annotations
