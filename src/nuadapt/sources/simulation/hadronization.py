@@ -135,7 +135,7 @@ def _draw_charged(
         n_mesons, net = n_charged - baryon_charge, total_charge - baryon_charge
         if n_mesons >= abs(net) and (n_mesons + net) % 2 == 0:
             return (PROTON if baryon_charge else NEUTRON), (n_mesons + net) // 2, (n_mesons - net) // 2
-    raise AssertionError(f"no {n_charged} charged hadrons of total charge {total_charge}")
+    raise ValueError(f"no {n_charged} charged hadrons of total charge {total_charge}")
 
 
 def _make_strange(baryon: int, mesons: list[int], rng: np.random.Generator) -> tuple[int, list[int]]:

@@ -210,7 +210,8 @@ def _hadrons(
         q = -lepton
         q[2:] += energy
         return species, hadronization.hadron_momenta(masses, system, q, rng)
-    assert channel.resonance is not None
+    if channel.resonance is None:
+        raise ValueError(f"a channel of mode {channel.mode.name} has no resonance")
     for _ in range(20):
         products = resonances.decay_products(channel.resonance, channel.twice_isospin, total_charge, rng)
         masses = np.array([mass(code) for code in products])
