@@ -162,6 +162,13 @@ def expected_maximum(pdg: int, kinetic: float) -> float:
     return math.log(kinetic / material.CRITICAL_ENERGY) + (0.5 if pdg == 22 else -0.5)
 
 
+def grindhammer_maximum(kinetic: float) -> float:
+    """Depth of maximum of electron showers, radiation lengths (Grindhammer and Peters, hep-ex/0001020, sec. 3.1)."""
+    grams = material.RADIATION_LENGTH * material.DENSITY
+    critical = 2.66e-3 * (grams * material.Z_OVER_A) ** 1.1
+    return math.log(kinetic / critical) - 0.858
+
+
 def lateral_profile(
     kinetic: float, count: int, rng: np.random.Generator, config: TransportConfig = DEFAULT
 ) -> tuple[Array, Array]:
