@@ -167,7 +167,9 @@ def test_bad_labels(shared_data: Path, tmp_path: Path, change: tuple[str, str], 
         read_labels(tmp_path / "labels.csv")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_damage_is_explained(sample: list[Path], tmp_path: Path, data: st.DataObject) -> None:
     """Whatever bytes are changed or lost, a reader either reads an event or says what is wrong."""
@@ -180,7 +182,9 @@ def test_damage_is_explained(sample: list[Path], tmp_path: Path, data: st.DataOb
     assert str(path) in str(result) if isinstance(result, NuadaptError) else len(result) == 1
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=st.text(max_size=200) | st.binary(max_size=200), name=st.sampled_from(["labels.csv", "event1.info"]))
 def test_foreign_truth_is_explained(tmp_path: Path, text: str | bytes, name: str) -> None:
     path = tmp_path / name

@@ -163,7 +163,9 @@ def test_files_without_deposits(tmp_path: Path) -> None:
     assert not looks_like(tmp_path / "f.h5")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_damage_is_explained(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "good.h5"

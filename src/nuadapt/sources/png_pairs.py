@@ -39,6 +39,7 @@ PAPER_PITCH = (0.5, 0.5)  # cm
 _MAX_SIDE = 8192  # pixels; larger pictures are refused before anything is decompressed
 _MAX_FILE, _MAX_PID, _MAX_MANIFEST = 256 * 1024 * 1024, 4096, 1024 * 1024 * 1024
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"IEND\xaeB`\x82"  # the last chunk, which is always empty, with its checksum
 _KEYED_NAME = re.compile(r"(?:f[0-9]+_)?r(-?[0-9]{1,10})_s(-?[0-9]{1,10})_e(-?[0-9]{1,19})")
 _NUMBER_NAME = re.compile(r"[0-9]{1,18}")
 
@@ -80,8 +81,10 @@ def read_grey(path: Path) -> Grey:
     content = read_bytes(path, _MAX_FILE, expected)
     if not content.startswith(_PNG_MAGIC):
         raise InputFileError("this is not a PNG file", where=path, expected=expected)
-    if len(content) < 26:
+    if _PNG_END not in content:
         raise InputFileError("the file is truncated", where=path, expected=expected, next_step="Copy it again")
+    if len(content) < 26:
+        raise InputFileError("the PNG has no header", where=path, expected=expected)
     width, height, depth = struct.unpack(">IIB", content[16:25])
     if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE):
         raise InputFileError(
