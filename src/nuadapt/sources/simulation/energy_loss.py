@@ -29,7 +29,6 @@ _PER_LOG: Final = GRID_PER_DECADE / math.log(10.0)
 #: Soft collisions below xi / _COLLISIONS are summed as a Gaussian; those above are drawn one by one.
 _COLLISIONS: Final = 6.0
 _SOFTEST: Final = 1.0e-6  # GeV; well above the mean excitation energy, so collisions are free
-_ELECTRON_MASS: Final = material.ELECTRON_MASS
 _XI: Final = material.XI_PER_CM
 
 

@@ -54,7 +54,6 @@ MUON_MASS: Final = mass_of(13)
 PROTON_MASS: Final = mass_of(2212)
 NEUTRON_MASS: Final = mass_of(2112)
 PION_MASS: Final = mass_of(211)
-PION0_MASS: Final = mass_of(111)
 ARGON40_MASS: Final = mass_of(1000180400)
 
 MUON_LIFETIME: Final = 2196.98  # ns, free, PDG RPP

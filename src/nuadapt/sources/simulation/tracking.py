@@ -58,12 +58,10 @@ PRIMARY: Final = 0
 DECAY: Final = 1
 CAPTURE: Final = 2
 HADRONIC: Final = 3
-ELASTIC: Final = 4
-ANNIHILATION: Final = 5
 
 _MAX_PRODUCTS: Final = 400
 _MASS, _REST = species.MASS, species.REST_AVAILABLE
-_ELECTRON, _PHOTON, _NEUTRINO = species.ELECTRON, species.PHOTON, species.NEUTRINO
+_PHOTON, _NEUTRINO = species.PHOTON, species.NEUTRINO
 
 
 class State(NamedTuple):

@@ -109,12 +109,12 @@ def _muons_at_rest(rng: np.random.Generator, count: int) -> list[Check]:
 
 
 def _showers(rng: np.random.Generator, quick: bool) -> list[Check]:
-    length, error = measure.conversion_length(1.0, 3000 if quick else 10000, rng)
+    length, error = measure.conversion_length(1.0, 15000 if quick else 60000, rng)
     source = "9/7 X0, " + _PDG_EM
     rows = [Check(GROUP, "photon conversion length", "1 GeV", length, 18.0, 0.08 * 18.0, "cm", source, error)]
     for pdg, name in ((11, "e-"), (22, "photon")):
         for kinetic in (0.3, 1.0, 5.0):
-            count = int((100 if quick else 500) / kinetic**0.7)
+            count = int((300 if quick else 1500) / kinetic**0.7)
             deepest = measure.depth_of_maximum(*measure.shower_profile(pdg, kinetic, count, rng))
             expected = measure.expected_maximum(pdg, kinetic)
             condition = f"{name} {kinetic:g} GeV"
