@@ -133,12 +133,17 @@ def ingest(
     out_file: Out,
     kind: Annotated[str, typer.Option("--format", help="auto, dune-cvn, png-pairs or nuhepmc.")] = "auto",
     skip_bad: Skip = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Pictures are dark on white.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="Truth of DUNE files (labels.csv).", show_default=False)] = None,
+    max_bad_fraction: Annotated[float, typer.Option(help="Share of unusable events accepted in a file.")] = 0.01,
 ) -> None:
     """Read events from an experiment's or a generator's files into an event store."""
+    from nuadapt.sources.formats import ReadOptions
     from nuadapt.sources.ingest import ingest as read_in
 
+    reading = ReadOptions(invert=invert, labels=labels, max_bad_fraction=max_bad_fraction)
     with progress_bar("reading") as update:
-        report = read_in(inputs, out_file, kind, skip_bad=skip_bad, progress=update)
+        report = read_in(inputs, out_file, kind, skip_bad=skip_bad, reading=reading, progress=update)
     for line in report.lines():
         err.print(line)
     out.print(f"{report.n_events} events in {out_file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nuadapt.errors import ConfigError, NuadaptError, OutputError
+from nuadapt.errors import ConfigError, InputFileError, NuadaptError, OutputError
 from nuadapt.events.store import EventStore
 from nuadapt.events.truth import Current
 from nuadapt.settings import build
@@ -145,3 +146,17 @@ def test_real_generator_events_pass_through_the_detector(shared_data, tmp_path):
 def test_impossible_plans_are_refused(bad):
     with pytest.raises(ConfigError):
         SimulationPlan(**{"config": SMALL, "events": 1, **bad})
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_truncated_vertices_file_keeps_what_was_read(shared_data, tmp_path, workers):
+    whole = gzip.decompress((shared_data / "nuhepmc" / "achilles_nue_cc_1GeV.hepmc.gz").read_bytes())
+    cut = tmp_path / "cut.hepmc"
+    cut.write_bytes(whole[: len(whole) // 4])
+    plan = SimulationPlan(SMALL, vertices=cut, workers=workers)
+    with pytest.raises(InputFileError):
+        simulate(plan, tmp_path / "cut.h5")
+    with EventStore(tmp_path / "cut.h5") as store:
+        assert 60 <= len(store) <= 76  # a quarter of 300, not rounded down to whole chunks
+        assert len(store) % CHUNK
+        assert not store.complete

@@ -122,11 +122,27 @@ def _tasks(plan: SimulationPlan, done: int, report: ReadReport) -> Iterator[Task
     given: Iterator[Any] = (
         read_vertices(plan.vertices, report) if plan.vertices else read_segments(plan.input, report=report)
     )
-    given = itertools.islice(given, done, plan.events)
     first = done
-    while chunk := list(itertools.islice(given, CHUNK)):
+    for chunk in _chunks(itertools.islice(given, done, plan.events)):
         yield first, len(chunk), chunk
         first += len(chunk)
+
+
+def _chunks(given: Iterator[Any]) -> Iterator[list[Any]]:
+    """CHUNK at a time; what was read before a damaged file raises is delivered first."""
+    chunk: list[Any] = []
+    try:
+        for item in given:
+            chunk.append(item)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    except InputFileError:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
 
 
 def _results(plan: SimulationPlan, tasks: Iterable[Task]) -> Iterator[EventBatch]:
@@ -139,12 +155,18 @@ def _results(plan: SimulationPlan, tasks: Iterable[Task]) -> Iterator[EventBatch
     context = multiprocessing.get_context("spawn")  # forked HDF5 and numba state is not safe
     with ProcessPoolExecutor(plan.workers, context, _start_worker, (plan.config, plan.seed)) as pool:
         waiting: deque[Future[EventBatch]] = deque()
-        for task in tasks:
-            waiting.append(pool.submit(_work, task, plan.source))
-            if len(waiting) > 2 * plan.workers:  # enough to keep all busy, not enough to fill the memory
-                yield waiting.popleft().result()
+        damage: InputFileError | None = None
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(_work, task, plan.source))
+                if len(waiting) > 2 * plan.workers:  # enough to keep all busy, not enough to fill the memory
+                    yield waiting.popleft().result()
+        except InputFileError as error:
+            damage = error  # raised once everything that was read before it is stored
         while waiting:
             yield waiting.popleft().result()
+        if damage:
+            raise damage
 
 
 def simulate(plan: SimulationPlan, out: Path, progress: Progress | None = None) -> ReadReport:
