@@ -9,7 +9,7 @@ JOBS ?= 2
 THREADS := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types datasheet clean
+.PHONY: help demo test lint types datasheet validation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,10 @@ types: $(STAMP)  ## types
 
 datasheet: $(STAMP)  ## write docs/datasheet.md from the schema
 	@$(BIN)/python -m nuadapt.events.datasheet docs/datasheet.md
+
+validation: $(STAMP)  ## compare the simulation with published physics and refresh docs
+	@$(BIN)/nuadapt validate simulation --out docs/validation
+	@$(BIN)/python -m nuadapt.report.validation_page docs/validation/validation.json docs/physics.md
 
 clean:  ## remove the environment, the demonstration and all caches
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,7 +8,8 @@ import pytest
 
 from nuadapt.errors import InputFileError
 from nuadapt.record import write_json
-from nuadapt.report.validation_plots import draw_checks, validation_figures
+from nuadapt.report.validation_plots import _check, draw_checks, draw_curve, validation_figures
+from nuadapt.sources.simulation.validation.curves import _loss, _range
 
 CHECK = {
     "group": "passage",
@@ -74,3 +75,10 @@ def test_checks_stand_at_their_pull_and_failures_are_red() -> None:
     assert points[0].get_offsets()[1][0] == pytest.approx(2.0)
     colours = points[0].get_facecolor()
     assert colours[0].tolist() != colours[1].tolist()
+
+
+def test_the_curves_of_the_simulation_have_the_form_that_is_drawn() -> None:
+    # Only the cheap ones; the others are built by the same helper.
+    for curve in (_loss(), _range()):
+        _check(curve, "curve", Path("memory"))
+        assert draw_curve(curve).axes

@@ -137,7 +137,7 @@ def michel_energies(count: int, rng: np.random.Generator) -> Array:
 
 def shower_profile(pdg: int, kinetic: float, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Mean longitudinal profile of showers: depth of bin centres in radiation lengths, share of energy per X0."""
-    edges = np.arange(0.0, 31.0)
+    edges = np.arange(0.0, 30.25, 0.25)
     total = np.zeros(edges.size - 1)
     for event in Beam(pdg, kinetic).shoot(count, rng):
         depth = 0.5 * (event.start[:, 2] + event.end[:, 2]) / material.RADIATION_LENGTH
@@ -145,13 +145,25 @@ def shower_profile(pdg: int, kinetic: float, count: int, rng: np.random.Generato
     return 0.5 * (edges[1:] + edges[:-1]), total / (count * kinetic) / np.diff(edges)
 
 
+def depth_of_maximum(depth: Array, profile: Array) -> float:
+    """Where a mean profile is highest, in radiation lengths: vertex of a parabola over 1.5 X0 on either side.
+
+    The profile itself is asked, not a gamma distribution fitted to it: below a few GeV real profiles rise faster than
+    that shape near the origin (PDG RPP, section on electromagnetic cascades), and a fit lies 0.1 to 0.4 X0 too early.
+    """
+    smooth = np.convolve(profile, np.ones(5) / 5, mode="same")
+    near = np.abs(depth - depth[np.argmax(smooth)]) <= 1.5
+    curvature, slope, _ = np.polyfit(depth[near], profile[near], 2)
+    return float(-slope / (2 * curvature))
+
+
 def _gamma_shape(depth: Array, a: float, b: float) -> Array:
     """PDG RPP eq. 34.36 normalised to one."""
     return np.asarray(np.exp(a * np.log(b) + (a - 1) * np.log(depth) - b * depth - gammaln(a)))
 
 
-def depth_of_maximum(depth: Array, profile: Array) -> float:
-    """(a - 1)/b of the gamma distribution fitted to a profile in bins of one radiation length."""
+def fitted_maximum(depth: Array, profile: Array) -> float:
+    """(a - 1)/b of the gamma distribution fitted to a profile, in radiation lengths."""
     mean = float(np.sum(depth * profile) / np.sum(profile))
     (a, b), _ = curve_fit(_gamma_shape, depth, profile / np.trapezoid(profile, depth), p0=(0.5 * mean + 1, 0.5))
     return float((a - 1) / b)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nuadapt.record import library_versions
-from nuadapt.sources.simulation.validation import interactions, passage, readout
+from nuadapt.sources.simulation.validation import curves, interactions, passage, readout
 from nuadapt.sources.simulation.validation.check import Check
 
 
@@ -36,7 +36,7 @@ def validate(*, quick: bool = False, progress: Callable[[int, int], None] | None
         checks += stage()
         if progress:
             progress(done + 1, len(stages) + 1)
-    curves = {} if quick else passage.curves()
+    drawn = {} if quick else curves.all_curves()
     if progress:
         progress(len(stages) + 1, len(stages) + 1)
-    return Validation(tuple(checks), curves)
+    return Validation(tuple(checks), drawn)
