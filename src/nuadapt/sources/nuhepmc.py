@@ -24,8 +24,8 @@ from nuadapt.events.batch import EventBatch, Particles
 from nuadapt.events.truth import CodeScheme, Current, mode_from_code
 from nuadapt.sources.hepmc_text import EventText, events_of, open_text
 from nuadapt.sources.reading import ReadReport
-from nuadapt.sources.simulation.interaction import Interaction
-from nuadapt.sources.simulation.masses import M_NUCLEON
+from nuadapt.sources.simulation.neutrino.interaction import Interaction
+from nuadapt.sources.simulation.neutrino.masses import M_NUCLEON
 from nuadapt.sources.simulation.vertex import ExternalVertex
 
 FloatArray = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nuadapt.sources.simulation import energy_loss, material, species
+from nuadapt.sources.simulation.passage import energy_loss, material, species
 from nuadapt.sources.simulation.validation import passage
 from nuadapt.sources.simulation.validation import passage_measurements as measure
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nuadapt.errors import ConfigError, InputFileError
-from nuadapt.sources.simulation.flux import minerva_me, read_histogram, spectrum_from
+from nuadapt.sources.simulation.neutrino.flux import minerva_me, read_histogram, spectrum_from
 
 
 def test_uniform() -> None:
@@ -96,7 +96,7 @@ def test_a_binary_file_is_refused(tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=20).filter(lambda c: sum(c) > 1e-6), st.integers(0, 2**31))
 def test_samples_lie_in_filled_bins(content: list[float], seed: int) -> None:
-    from nuadapt.sources.simulation.flux import _from_histogram
+    from nuadapt.sources.simulation.neutrino.flux import _from_histogram
 
     edges = np.arange(len(content) + 1, dtype=float)
     energies = _from_histogram("any", edges, np.asarray(content)).sample(np.random.default_rng(seed), 50)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from nuadapt.errors import ConfigError
 from nuadapt.events.truth import Current, InteractionMode
-from nuadapt.sources.simulation.interaction import Interaction, InteractionConfig, channel_shares, interact
-from nuadapt.sources.simulation.masses import (
+from nuadapt.sources.simulation.neutrino.interaction import Interaction, InteractionConfig, channel_shares, interact
+from nuadapt.sources.simulation.neutrino.masses import (
     NEUTRON,
     PROTON,
     baryon_number,

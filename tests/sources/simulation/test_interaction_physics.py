@@ -10,19 +10,28 @@ import pytest
 from scipy.integrate import quad
 
 from nuadapt.events.truth import Current, InteractionMode
-from nuadapt.sources.simulation import cross_sections as xs
-from nuadapt.sources.simulation import resonances, tables
-from nuadapt.sources.simulation.channels import channel_set
-from nuadapt.sources.simulation.cross_sections import Probe
-from nuadapt.sources.simulation.deexcitation import deexcite
-from nuadapt.sources.simulation.hadron_cross_sections import hadron_cross_sections, nucleon_nucleon
-from nuadapt.sources.simulation.hadronization import hadron_momenta, hadron_species, mean_charged
-from nuadapt.sources.simulation.interaction import InteractionConfig, interact
-from nuadapt.sources.simulation.kinematics import boosted, invariant_mass2, three_body, two_body
-from nuadapt.sources.simulation.masses import M_NUCLEON, M_PION, NEUTRON, PI_PLUS, PI_ZERO, PROTON, charge, mass
-from nuadapt.sources.simulation.nuclear_cascade import Medium, particles_at, rescatter
-from nuadapt.sources.simulation.nucleus import HBAR_C, draw_position, nucleus, take_nucleon
-from nuadapt.sources.simulation.resonances import DELTA, isospin_weight, pion_nucleon_state
+from nuadapt.sources.simulation.neutrino import cross_sections as xs
+from nuadapt.sources.simulation.neutrino import resonances, tables
+from nuadapt.sources.simulation.neutrino.channels import channel_set
+from nuadapt.sources.simulation.neutrino.cross_sections import Probe
+from nuadapt.sources.simulation.neutrino.deexcitation import deexcite
+from nuadapt.sources.simulation.neutrino.hadron_cross_sections import hadron_cross_sections, nucleon_nucleon
+from nuadapt.sources.simulation.neutrino.hadronization import hadron_momenta, hadron_species, mean_charged
+from nuadapt.sources.simulation.neutrino.interaction import InteractionConfig, interact
+from nuadapt.sources.simulation.neutrino.kinematics import boosted, invariant_mass2, three_body, two_body
+from nuadapt.sources.simulation.neutrino.masses import (
+    M_NUCLEON,
+    M_PION,
+    NEUTRON,
+    PI_PLUS,
+    PI_ZERO,
+    PROTON,
+    charge,
+    mass,
+)
+from nuadapt.sources.simulation.neutrino.nuclear_cascade import Medium, particles_at, rescatter
+from nuadapt.sources.simulation.neutrino.nucleus import HBAR_C, draw_position, nucleus, take_nucleon
+from nuadapt.sources.simulation.neutrino.resonances import DELTA, isospin_weight, pion_nucleon_state
 
 NU_MU, NUBAR_MU = Probe(True, False, mass(13)), Probe(True, True, mass(13))
 NU_E_NC = Probe(False, False, 0.0)

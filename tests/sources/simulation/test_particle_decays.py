@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nuadapt.sources.simulation import material, particle_decays, species
-from nuadapt.sources.simulation.tracking import PRODUCTS, new_state
+from nuadapt.sources.simulation.passage import material, particle_decays, species
+from nuadapt.sources.simulation.passage.tracking import PRODUCTS, new_state
 
 UNSTABLE = [
     kind

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nuadapt.errors import ConfigError, DataError
-from nuadapt.sources.simulation import material, species, transport
-from nuadapt.sources.simulation.transport import Box, Process, TransportConfig, Transported
+from nuadapt.sources.simulation.passage import material, species, transport
+from nuadapt.sources.simulation.passage.transport import Box, Process, TransportConfig, Transported
 
 BOX = Box((-60, -60, -20), (60, 60, 150))
 ORIGIN = np.zeros(3)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nuadapt.sources.simulation import cascade, hadronic, material, species
-from nuadapt.sources.simulation import nucleon_collisions as collisions
-from nuadapt.sources.simulation import species as sp
-from nuadapt.sources.simulation.tracking import INSIDE, PRODUCTS, State, new_state, products_available
+from nuadapt.sources.simulation.passage import cascade, hadronic, material, species
+from nuadapt.sources.simulation.passage import nucleon_collisions as collisions
+from nuadapt.sources.simulation.passage import species as sp
+from nuadapt.sources.simulation.passage.tracking import INSIDE, PRODUCTS, State, new_state, products_available
 from nuadapt.sources.simulation.validation import passage_measurements as measure
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from nuadapt.events.schema import fields_of
 from nuadapt.sources.simulation.detector import DetectorConfig, ReadoutConfig
+from nuadapt.sources.simulation.passage.transport import Process, Transported
 from nuadapt.sources.simulation.readout import instrumented, map_corner
-from nuadapt.sources.simulation.transport import Process, Transported
 
 Array = npt.NDArray[Any]
 

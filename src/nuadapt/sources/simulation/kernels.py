@@ -1,7 +1,8 @@
-"""One decorator for the compiled kernels of the transport, with a cache on disk that notices every change.
+"""One decorator for the compiled kernels of the simulation, with a cache on disk that notices every change.
 
 numba's cache looks at the file of a function alone, so a kernel would keep running with the old version of what
-it calls from other files. Here the folder of the cache is named by a digest of all files with kernels.
+it calls from other files. Here the folder of the cache is named by a digest of all files of the simulation, since
+kernels take in constants from files without kernels too.
 """
 
 from __future__ import annotations
@@ -16,16 +17,14 @@ from typing import Any, TypeVar, cast
 import numba
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_MARK = "simulation.kernels import compiled"
 
 
 def fingerprint() -> str:
-    """Digest of every file of this folder that holds kernels, or constants that they take in when compiled."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        source = path.read_bytes()
-        if _MARK.encode() in source or path.stem in ("material", "species", "shower_tables", "kernels"):
-            digest.update(path.name.encode() + source)
+    """Digest of every file of the simulation but those that only compare it with published values."""
+    digest, here = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(here.rglob("*.py")):
+        if "validation" not in path.relative_to(here).parts:
+            digest.update(path.relative_to(here).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -21,10 +21,10 @@ from nuadapt.events.truth import Current
 from nuadapt.sources.larnd import SegmentEvent
 from nuadapt.sources.simulation.detector import DetectorConfig, ReadoutConfig
 from nuadapt.sources.simulation.features import VisibilityConfig, deposited, visible_features
-from nuadapt.sources.simulation.flux import Spectrum, spectrum_from
-from nuadapt.sources.simulation.interaction import Interaction, InteractionConfig, interact
+from nuadapt.sources.simulation.neutrino.flux import Spectrum, spectrum_from
+from nuadapt.sources.simulation.neutrino.interaction import Interaction, InteractionConfig, interact
+from nuadapt.sources.simulation.passage.transport import Box, TransportConfig, transport
 from nuadapt.sources.simulation.readout import Views, read_out
-from nuadapt.sources.simulation.transport import Box, TransportConfig, transport
 from nuadapt.sources.simulation.vertex import ExternalVertex
 
 Array = npt.NDArray[Any]

@@ -13,11 +13,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from nuadapt.sources.simulation.detector import DetectorConfig, ReadoutConfig
+from nuadapt.sources.simulation.kernels import compiled
 
 Array = npt.NDArray[Any]
 
@@ -34,7 +34,7 @@ DRIFT_SPEED_CM_US = 0.1648  # at 0.5 kV/cm and 87 K, Walkowiak, Nucl. Instrum. M
 _SIGNALS = {"energy": 0, "charge_box": 1, "charge_birks": 2}
 
 
-@numba.njit(cache=True)
+@compiled
 def _recombination(dedx_mev_cm: float, signal: int) -> float:
     """Share of electrons that escape recombination: Modified Box (1) or Birks (2). dE/dx in MeV/cm."""
     density = dedx_mev_cm / (RECOMBINATION_DENSITY * FIELD_KV_CM)
@@ -44,7 +44,7 @@ def _recombination(dedx_mev_cm: float, signal: int) -> float:
     return BIRKS_A / (1.0 + BIRKS_K * density)
 
 
-@numba.njit(cache=True)
+@compiled
 def _drift_length(x: float, planes: Any, is_anode: Any) -> float:
     """Distance in cm to the anode that collects charge from ``x``; negative where nothing collects it."""
     if x < planes[0] or x >= planes[-1]:
@@ -56,7 +56,7 @@ def _drift_length(x: float, planes: Any, is_anode: Any) -> float:
     return nearest if nearest < np.inf else -1.0
 
 
-@numba.njit(cache=True)
+@compiled
 def _share(centre: float, sigma: float, first: int, n: int, shares: Any) -> None:
     """Integral of a unit Gaussian at ``centre`` over the pixels ``first`` .. ``first + n - 1`` (pixel units)."""
     scale = 1.0 / (sigma * math.sqrt(2.0))
@@ -67,7 +67,7 @@ def _share(centre: float, sigma: float, first: int, n: int, shares: Any) -> None
         lower = upper
 
 
-@numba.njit(cache=True)
+@compiled
 def _spread(image: Any, row: float, col: float, sigma_row: float, sigma_col: float, value: float, work: Any) -> None:
     """Add ``value`` as a two-dimensional Gaussian at (row, col), all in pixel units, cut at 4 sigma.
 
@@ -88,7 +88,7 @@ def _spread(image: Any, row: float, col: float, sigma_row: float, sigma_col: flo
             image[first_row + i, first_col + j] += value * work[0, i] * work[1, j]
 
 
-@numba.njit(cache=True)
+@compiled
 def _project(
     start: Any, end: Any, energy: Any, planes: Any, is_anode: Any, origin: Any, settings: Any, signal: int, image: Any
 ) -> None:

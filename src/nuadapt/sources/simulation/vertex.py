@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from nuadapt.events.truth import CodeScheme
-from nuadapt.sources.simulation.interaction import Interaction
+from nuadapt.sources.simulation.neutrino.interaction import Interaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.sources.simulation import energy_loss, material, species
-from nuadapt.sources.simulation.particle_decays import MICHEL_ENDPOINT
-from nuadapt.sources.simulation.transport import TransportConfig
+from nuadapt.sources.simulation.passage import energy_loss, material, species
+from nuadapt.sources.simulation.passage.particle_decays import MICHEL_ENDPOINT
+from nuadapt.sources.simulation.passage.transport import TransportConfig
 from nuadapt.sources.simulation.validation import passage_measurements as measure
 from nuadapt.sources.simulation.validation.passage import MUON, PDG_MUON_RANGE, PROTON, PSTAR_PROTON_RANGE
 

@@ -7,15 +7,15 @@ import math
 import numpy as np
 
 from nuadapt.events.truth import Current, InteractionMode
-from nuadapt.sources.simulation.hadronization import hadron_species
-from nuadapt.sources.simulation.interaction import (
+from nuadapt.sources.simulation.neutrino.hadronization import hadron_species
+from nuadapt.sources.simulation.neutrino.interaction import (
     Interaction,
     InteractionConfig,
     channel_shares,
     interact,
     total_cross_section,
 )
-from nuadapt.sources.simulation.masses import NEUTRON, PROTON, baryon_number, charge, mass, nucleus_z_a
+from nuadapt.sources.simulation.neutrino.masses import NEUTRON, PROTON, baryon_number, charge, mass, nucleus_z_a
 from nuadapt.sources.simulation.validation.check import Check
 
 _GROUP = "interactions"

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from nuadapt.sources.simulation import material
-from nuadapt.sources.simulation.transport import TransportConfig
+from nuadapt.sources.simulation.passage import material
+from nuadapt.sources.simulation.passage.transport import TransportConfig
 from nuadapt.sources.simulation.validation import passage_measurements as measure
 from nuadapt.sources.simulation.validation.check import Check
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy.optimize import curve_fit
 from scipy.special import gammaln
 
-from nuadapt.sources.simulation import energy_loss, material, species
-from nuadapt.sources.simulation.transport import Box, Process, TransportConfig, Transported, transport
+from nuadapt.sources.simulation.passage import energy_loss, material, species
+from nuadapt.sources.simulation.passage.transport import Box, Process, TransportConfig, Transported, transport
 
 Array = npt.NDArray[np.float64]
 

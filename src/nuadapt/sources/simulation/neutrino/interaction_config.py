@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 
 from nuadapt.errors import ConfigError
-from nuadapt.sources.simulation.masses import ARGON_40
+from nuadapt.sources.simulation.neutrino.masses import ARGON_40
 
 
 @dataclass(frozen=True, slots=True)

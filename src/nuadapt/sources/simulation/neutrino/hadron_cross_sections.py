@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.sources.simulation.masses import M_NUCLEON, M_PION
-from nuadapt.sources.simulation.resonances import DELTA, pion_momentum
+from nuadapt.sources.simulation.neutrino.masses import M_NUCLEON, M_PION
+from nuadapt.sources.simulation.neutrino.resonances import DELTA, pion_momentum
 
 FloatArray = npt.NDArray[np.float64]
 

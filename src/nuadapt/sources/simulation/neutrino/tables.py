@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from nuadapt.sources.simulation.kernels import compiled
 
 FloatArray = npt.NDArray[np.float64]
 Differential = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
@@ -99,7 +100,7 @@ def q2_limits(
     return low, np.where(is_open, np.maximum(high, low + 1e-9), 1e-9), is_open
 
 
-@njit(cache=True)
+@compiled
 def _invert(cumulative: FloatArray, draw: float) -> float:
     """Position in [0, 1] of uniform nodes at which a cumulative distribution reaches ``draw``."""
     n = len(cumulative)
@@ -111,7 +112,7 @@ def _invert(cumulative: FloatArray, draw: float) -> float:
     return float((i - 1 + part) / (n - 1))
 
 
-@njit(cache=True)
+@compiled
 def sample_positions(table: KinematicTable, energy: float, rng: np.random.Generator):  # type: ignore[no-untyped-def]
     """Positions in [0, 1] along the first and the Q2 axis at ``energy`` (GeV); neighbouring nodes mix at random."""
     last = len(ENERGY_GRID) - 1
@@ -128,7 +129,7 @@ def sample_positions(table: KinematicTable, energy: float, rng: np.random.Genera
     return w_position, _invert(table.cumulative_q2[i, j], rng.random())
 
 
-@njit(cache=True)
+@compiled
 def q2_at(position: float, low: float, high: float) -> float:
     """Q2 (GeV2) at a position along the axis between its limits."""
     return float((low + Q2_OFFSET) * ((high + Q2_OFFSET) / (low + Q2_OFFSET)) ** position - Q2_OFFSET)

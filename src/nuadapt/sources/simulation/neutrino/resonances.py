@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.sources.simulation.cross_sections import (
+from nuadapt.sources.simulation.neutrino.cross_sections import (
     COS2_CABIBBO,
     G_FERMI,
     GEV2_TO_1E38_CM2,
     SIN2_WEINBERG,
     Probe,
 )
-from nuadapt.sources.simulation.masses import (
+from nuadapt.sources.simulation.neutrino.masses import (
     ETA,
     K_PLUS,
     K_SHORT,

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from nuadapt.sources.simulation import material, species
-from nuadapt.sources.simulation import species as sp
 from nuadapt.sources.simulation.kernels import compiled
-from nuadapt.sources.simulation.nucleon_collisions import (
+from nuadapt.sources.simulation.passage import material, species
+from nuadapt.sources.simulation.passage import species as sp
+from nuadapt.sources.simulation.passage.nucleon_collisions import (
     boost_all,
     centre,
     draw_charges,
@@ -36,7 +36,7 @@ from nuadapt.sources.simulation.nucleon_collisions import (
     two_to_two,
     unlike_total,
 )
-from nuadapt.sources.simulation.tracking import INSIDE, Record, State, add_product
+from nuadapt.sources.simulation.passage.tracking import INSIDE, Record, State, add_product
 
 _MASS, _CHARGE = species.MASS, species.CHARGE
 _PF: Final = material.FERMI_MOMENTUM

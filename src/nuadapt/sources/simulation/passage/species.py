@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from particle import Particle
 
-from nuadapt.sources.simulation.material import ELECTRON_MASS, NEUTRON_MASS, PROTON_MASS, mass_of
+from nuadapt.sources.simulation.passage.material import ELECTRON_MASS, NEUTRON_MASS, PROTON_MASS, mass_of
 
 ELECTRON: Final = 0
 POSITRON: Final = 1

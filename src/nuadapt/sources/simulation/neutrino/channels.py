@@ -11,20 +11,20 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError
 from nuadapt.events.truth import Current, InteractionMode
-from nuadapt.sources.simulation import cross_sections as xs
-from nuadapt.sources.simulation import tables
-from nuadapt.sources.simulation.cross_sections import Probe
-from nuadapt.sources.simulation.hadron_cross_sections import pion_inelastic_share, pion_nucleon
-from nuadapt.sources.simulation.interaction_config import InteractionConfig
-from nuadapt.sources.simulation.masses import M_NUCLEON, M_PION, NEUTRON, PROTON, mass, nucleus_z_a
-from nuadapt.sources.simulation.resonances import (
+from nuadapt.sources.simulation.neutrino import cross_sections as xs
+from nuadapt.sources.simulation.neutrino import tables
+from nuadapt.sources.simulation.neutrino.cross_sections import Probe
+from nuadapt.sources.simulation.neutrino.hadron_cross_sections import pion_inelastic_share, pion_nucleon
+from nuadapt.sources.simulation.neutrino.interaction_config import InteractionConfig
+from nuadapt.sources.simulation.neutrino.masses import M_NUCLEON, M_PION, NEUTRON, PROTON, mass, nucleus_z_a
+from nuadapt.sources.simulation.neutrino.resonances import (
     DELTA,
     HIGHER,
     Resonance,
     isospin_weight,
     resonance_production,
 )
-from nuadapt.sources.simulation.tables import KinematicTable
+from nuadapt.sources.simulation.neutrino.tables import KinematicTable
 
 FloatArray = npt.NDArray[np.float64]
 MIN_INCOHERENT = 0.6  # chosen; see _coherent

@@ -12,11 +12,11 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from scipy.special import gammaln
 
-from nuadapt.sources.simulation.kinematics import around, boosted, invariant_mass2, momentum, two_body
-from nuadapt.sources.simulation.masses import (
+from nuadapt.sources.simulation.kernels import compiled
+from nuadapt.sources.simulation.neutrino.kinematics import around, boosted, invariant_mass2, momentum, two_body
+from nuadapt.sources.simulation.neutrino.masses import (
     ETA,
     K_LONG,
     K_MINUS,
@@ -179,7 +179,7 @@ def hadron_momenta(masses: FloatArray, system: FloatArray, q: FloatArray, rng: n
     return _fragment(masses, system, boosted(q, system, -1.0)[:3].copy(), rng)
 
 
-@njit(cache=True)
+@compiled
 def _fragment(masses: FloatArray, system: FloatArray, axis: FloatArray, rng: np.random.Generator) -> FloatArray:
     W = math.sqrt(invariant_mass2(system))
     n = len(masses)
@@ -208,7 +208,7 @@ def _fragment(masses: FloatArray, system: FloatArray, axis: FloatArray, rng: np.
     return out
 
 
-@njit(cache=True)
+@compiled
 def _baryon_cosine(rng: np.random.Generator) -> float:
     """Cosine of the baryon to the axis in a two-body state: Gaussian in Feynman x, its scale taken as the cosine."""
     for _ in range(100):
@@ -218,7 +218,7 @@ def _baryon_cosine(rng: np.random.Generator) -> float:
     return -0.4
 
 
-@njit(cache=True)
+@compiled
 def _draw_baryon(masses: FloatArray, W: float, rng: np.random.Generator) -> FloatArray:
     """Four-momentum (4,) of the baryon in the rest frame, axis z; leaves enough mass for the mesons."""
     out = np.zeros(4)
@@ -235,7 +235,7 @@ def _draw_baryon(masses: FloatArray, W: float, rng: np.random.Generator) -> Floa
     return out
 
 
-@njit(cache=True)
+@compiled
 def _longitudinal(masses: FloatArray, parent: FloatArray, out: FloatArray, rng: np.random.Generator) -> None:
     """Share ``parent`` (4,) among mesons uniform in rapidity along z with limited pT; fills ``out`` (n, 4).
 

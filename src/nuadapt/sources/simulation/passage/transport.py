@@ -16,14 +16,14 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from nuadapt.errors import ConfigError, DataError
-from nuadapt.sources.simulation import energy_loss, species, tracking
-from nuadapt.sources.simulation.hadron_tables import hadron_tables
 from nuadapt.sources.simulation.kernels import compiled
-from nuadapt.sources.simulation.particle_decays import decay
-from nuadapt.sources.simulation.shower import follow_electron, follow_photon
-from nuadapt.sources.simulation.shower_tables import brems_tables, electron_tables, photon_tables
-from nuadapt.sources.simulation.stepping import follow_charged, follow_neutral
-from nuadapt.sources.simulation.tracking import (
+from nuadapt.sources.simulation.passage import energy_loss, species, tracking
+from nuadapt.sources.simulation.passage.hadron_tables import hadron_tables
+from nuadapt.sources.simulation.passage.particle_decays import decay
+from nuadapt.sources.simulation.passage.shower import follow_electron, follow_photon
+from nuadapt.sources.simulation.passage.shower_tables import brems_tables, electron_tables, photon_tables
+from nuadapt.sources.simulation.passage.stepping import follow_charged, follow_neutral
+from nuadapt.sources.simulation.passage.tracking import (
     DEPOSITS,
     ESCAPED,
     FULL,

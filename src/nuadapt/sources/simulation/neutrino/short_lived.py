@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.sources.simulation.kinematics import isotropic, three_body, two_body
-from nuadapt.sources.simulation.masses import (
+from nuadapt.sources.simulation.neutrino.kinematics import isotropic, three_body, two_body
+from nuadapt.sources.simulation.neutrino.masses import (
     ETA,
     LAMBDA,
     PHOTON,

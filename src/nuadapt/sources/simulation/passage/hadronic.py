@@ -11,12 +11,12 @@ from typing import Final
 
 from numpy.random import Generator
 
-from nuadapt.sources.simulation import material, species
-from nuadapt.sources.simulation import species as sp
-from nuadapt.sources.simulation.cascade import enter, enter_at_rest, new_inside, run_cascade
 from nuadapt.sources.simulation.kernels import compiled
-from nuadapt.sources.simulation.nucleon_collisions import is_nucleon
-from nuadapt.sources.simulation.tracking import (
+from nuadapt.sources.simulation.passage import material, species
+from nuadapt.sources.simulation.passage import species as sp
+from nuadapt.sources.simulation.passage.cascade import enter, enter_at_rest, new_inside, run_cascade
+from nuadapt.sources.simulation.passage.nucleon_collisions import is_nucleon
+from nuadapt.sources.simulation.passage.tracking import (
     CAPTURE,
     HADRONIC,
     INSIDE,

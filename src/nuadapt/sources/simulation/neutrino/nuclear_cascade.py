@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from nuadapt.sources.simulation.hadron_cross_sections import LOG_T_FIRST, LOG_T_STEP, HadronCrossSections
-from nuadapt.sources.simulation.kinematics import (
+from nuadapt.sources.simulation.kernels import compiled
+from nuadapt.sources.simulation.neutrino.hadron_cross_sections import LOG_T_FIRST, LOG_T_STEP, HadronCrossSections
+from nuadapt.sources.simulation.neutrino.kinematics import (
     around,
     boosted,
     invariant_mass2,
@@ -25,8 +25,8 @@ from nuadapt.sources.simulation.kinematics import (
     three_body,
     two_body,
 )
-from nuadapt.sources.simulation.masses import M_NEUTRON, M_PION, M_PION_ZERO, M_PROTON
-from nuadapt.sources.simulation.nucleus import (
+from nuadapt.sources.simulation.neutrino.masses import M_NEUTRON, M_PION, M_PION_ZERO, M_PROTON
+from nuadapt.sources.simulation.neutrino.nucleus import (
     Nucleus,
     density_at,
     local_fermi_momentum,
@@ -68,7 +68,7 @@ class Particles(NamedTuple):
     remnant: FloatArray  # (4,)
 
 
-@njit(cache=True)
+@compiled
 def particles_at(pdg: IntArray, p4: FloatArray, where: FloatArray, remnant: FloatArray, z: int, a: int) -> Particles:
     """Particles (n,) at one point (3,) of a remnant of charge z and mass number a."""
     position, counts = np.zeros((CAPACITY, 3)), np.zeros(4, np.int64)
@@ -80,7 +80,7 @@ def particles_at(pdg: IntArray, p4: FloatArray, where: FloatArray, remnant: Floa
     return Particles(all_pdg, all_p4, position, counts, remnant.copy())
 
 
-@njit(cache=True)
+@compiled
 def rescatter(state: Particles, medium: Medium, formation_time: float, rng: np.random.Generator) -> None:
     """Follow every pion and nucleon until it leaves or is absorbed; ``state`` then holds what left.
 
@@ -98,7 +98,7 @@ def rescatter(state: Particles, medium: Medium, formation_time: float, rng: np.r
             _drop(state, i)  # its products stand at the end of the list
 
 
-@njit(cache=True)
+@compiled
 def _drop(state: Particles, i: int) -> None:
     last = state.counts[0] - 1
     state.pdg[i] = state.pdg[last]
@@ -107,7 +107,7 @@ def _drop(state: Particles, i: int) -> None:
     state.counts[0] = last
 
 
-@njit(cache=True)
+@compiled
 def _push(state: Particles, pdg: int, p4: FloatArray, i: int) -> None:
     """Add a particle at the place of particle ``i``."""
     n = state.counts[0]
@@ -117,17 +117,17 @@ def _push(state: Particles, pdg: int, p4: FloatArray, i: int) -> None:
     state.counts[0] = n + 1
 
 
-@njit(cache=True)
+@compiled
 def _is_pion(pdg: int) -> bool:
     return pdg == 211 or pdg == 111 or pdg == -211
 
 
-@njit(cache=True)
+@compiled
 def _is_nucleon(pdg: int) -> bool:
     return pdg == 2212 or pdg == 2112
 
 
-@njit(cache=True)
+@compiled
 def _mass(pdg: int) -> float:
     if pdg == 2212:
         return M_PROTON
@@ -136,14 +136,14 @@ def _mass(pdg: int) -> float:
     return M_PION_ZERO if pdg == 111 else M_PION
 
 
-@njit(cache=True)
+@compiled
 def _charge(pdg: int) -> int:
     if pdg == 2212 or pdg == 211:
         return 1
     return -1 if pdg == -211 else 0
 
 
-@njit(cache=True)
+@compiled
 def _look_up(values: FloatArray, kinetic: float) -> float:
     position = (math.log(max(kinetic, 1e-3)) - LOG_T_FIRST) / LOG_T_STEP
     i = min(max(int(position), 0), len(values) - 2)
@@ -151,7 +151,7 @@ def _look_up(values: FloatArray, kinetic: float) -> float:
     return float(values[i] * (1 - part) + values[i + 1] * part)
 
 
-@njit(cache=True)
+@compiled
 def _leaves(i: int, state: Particles, medium: Medium, rng: np.random.Generator) -> bool:
     """Move particle ``i``; True if it leaves the nucleus, False if it stays in or turned into others."""
     pdg = state.pdg[i]
@@ -186,7 +186,7 @@ def _leaves(i: int, state: Particles, medium: Medium, rng: np.random.Generator) 
     return True
 
 
-@njit(cache=True)
+@compiled
 def _cross_sections(pdg: int, kinetic: float, medium: Medium) -> tuple[float, float, float]:
     """mb on a proton, on a neutron, and of absorption per nucleon at central density."""
     tables = medium.tables
@@ -204,7 +204,7 @@ def _cross_sections(pdg: int, kinetic: float, medium: Medium) -> tuple[float, fl
     return (i3 + 2 * i1) / 3, i3, absorption
 
 
-@njit(cache=True)
+@compiled
 def _stay(i: int, state: Particles) -> bool:
     """Put a slow nucleon back into the remnant (always physical: two bodies outweigh their bound state)."""
     if state.counts[2] < 1:
@@ -215,7 +215,7 @@ def _stay(i: int, state: Particles) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def _collide(i: int, on_proton: bool, state: Particles, medium: Medium, fermi: float, rng: np.random.Generator) -> bool:
     """Scatter particle ``i`` on a nucleon of the local Fermi sphere of radius ``fermi`` (GeV); False if impossible."""
     p3 = sphere_momentum(fermi, rng)
@@ -238,7 +238,7 @@ def _collide(i: int, on_proton: bool, state: Particles, medium: Medium, fermi: f
     return _commit(i, state, pdgs[:n], products, fermi, (nucleon, int(on_proton), 1))
 
 
-@njit(cache=True)
+@compiled
 def _commit(
     i: int,
     state: Particles,
@@ -262,7 +262,7 @@ def _commit(
     return True
 
 
-@njit(cache=True)
+@compiled
 def _two_to_two(
     projectile: FloatArray, total: FloatArray, masses: FloatArray, is_pion: bool, rng: np.random.Generator
 ) -> FloatArray:
@@ -287,7 +287,7 @@ def _two_to_two(
     return two_body(total, masses[0], masses[1], around(axis[:3], max(cos, -1.0), 2 * math.pi * rng.random()))
 
 
-@njit(cache=True)
+@compiled
 def _choose_products(  # type: ignore[no-untyped-def]
     pdg: int, struck: int, kinetic: float, tables: HadronCrossSections, rng: np.random.Generator
 ):
@@ -307,7 +307,7 @@ def _choose_products(  # type: ignore[no-untyped-def]
     return out, 2
 
 
-@njit(cache=True)
+@compiled
 def _exchange_share(pdg: int, struck: int, kinetic: float, tables: HadronCrossSections) -> float:
     """Share of charge exchange among two-body pi N collisions.
 
@@ -321,7 +321,7 @@ def _exchange_share(pdg: int, struck: int, kinetic: float, tables: HadronCrossSe
     return 2 / 9 * (i3 + i1) / total
 
 
-@njit(cache=True)
+@compiled
 def _pion_production(pdg: int, struck: int, rng: np.random.Generator) -> IntArray:
     """N N -> N N pi through one Delta (Clebsch-Gordan).
 
@@ -337,7 +337,7 @@ def _pion_production(pdg: int, struck: int, rng: np.random.Generator) -> IntArra
     return np.array([2212, 2112, 211]) if pdg == 2212 else np.array([2212, 2112, -211])
 
 
-@njit(cache=True)
+@compiled
 def _second_pion(pdg: int, struck: int, rng: np.random.Generator) -> IntArray:
     """pi N -> pi pi N with rounded charge shares: half with a charged pair, where the charge allows it."""
     charge = _charge(pdg) + _charge(struck)
@@ -352,7 +352,7 @@ def _second_pion(pdg: int, struck: int, rng: np.random.Generator) -> IntArray:
     return np.array([pion, other, 111]) if draw < 0.8 else np.array([111, same, 111])
 
 
-@njit(cache=True)
+@compiled
 def _absorb(i: int, state: Particles, target: Nucleus, fermi: float, rng: np.random.Generator) -> bool:
     """pi N N -> N N on a pair drawn from the remnant, mostly neutron-proton (quasi-deuteron)."""
     z, a = state.counts[1], state.counts[2]

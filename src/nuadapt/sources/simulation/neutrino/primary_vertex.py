@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from nuadapt.events.truth import InteractionMode
-from nuadapt.sources.simulation import hadronization, resonances
-from nuadapt.sources.simulation.channels import Channel
-from nuadapt.sources.simulation.cross_sections import Probe, coherent_slope
-from nuadapt.sources.simulation.kinematics import (
+from nuadapt.sources.simulation.kernels import compiled
+from nuadapt.sources.simulation.neutrino import hadronization, resonances
+from nuadapt.sources.simulation.neutrino.channels import Channel
+from nuadapt.sources.simulation.neutrino.cross_sections import Probe, coherent_slope
+from nuadapt.sources.simulation.neutrino.kinematics import (
     around,
     boosted,
     invariant_mass2,
@@ -23,7 +23,7 @@ from nuadapt.sources.simulation.kinematics import (
     three_body,
     two_body,
 )
-from nuadapt.sources.simulation.masses import (
+from nuadapt.sources.simulation.neutrino.masses import (
     K_LONG,
     K_SHORT,
     M_NEUTRON,
@@ -35,7 +35,7 @@ from nuadapt.sources.simulation.masses import (
     PROTON,
     mass,
 )
-from nuadapt.sources.simulation.nucleus import (
+from nuadapt.sources.simulation.neutrino.nucleus import (
     NP_SHARE,
     PAIR_MOTION,
     Nucleus,
@@ -43,7 +43,7 @@ from nuadapt.sources.simulation.nucleus import (
     tail_momentum,
     take_nucleon,
 )
-from nuadapt.sources.simulation.tables import KinematicTable, q2_at, sample_positions
+from nuadapt.sources.simulation.neutrino.tables import KinematicTable, q2_at, sample_positions
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class Vertex:
     a: int
 
 
-@njit(cache=True)
+@compiled
 def _strike(target: Nucleus, wants_proton: bool, rng: np.random.Generator):  # type: ignore[no-untyped-def]
     """A moving nucleon of the nucleus: possible?, its four-momentum, its partner's kind (0 none, 1 n, 2 p) and
     four-momentum, the remnant's four-momentum, Z and A."""
@@ -98,7 +98,7 @@ def _strike(target: Nucleus, wants_proton: bool, rng: np.random.Generator):  # t
     )
 
 
-@njit(cache=True)
+@compiled
 def _strike_pair(target: Nucleus, first_is_proton: bool, second_is_proton: bool, rng: np.random.Generator):  # type: ignore[no-untyped-def]
     """Two nucleons of the Fermi gas for 2p2h: possible?, their four-momentum and the remnant's."""
     whole = np.zeros(4)
@@ -114,7 +114,7 @@ def _strike_pair(target: Nucleus, first_is_proton: bool, second_is_proton: bool,
     return ok, first + second, whole - first - second
 
 
-@njit(cache=True)
+@compiled
 def _scatter_lepton(  # type: ignore[no-untyped-def]
     neutrino_energy: float, hit: FloatArray, table: KinematicTable, fixed_W: float, rng: np.random.Generator
 ):
@@ -272,7 +272,7 @@ def coherent_vertex(
     return Vertex(lepton, [pion], p4[:1], root_s, p4[1], target.z, target.a)
 
 
-@njit(cache=True)
+@compiled
 def _coherent_pion(
     q: FloatArray, total: FloatArray, masses: tuple[float, float], slope: float, rng: np.random.Generator
 ) -> FloatArray:

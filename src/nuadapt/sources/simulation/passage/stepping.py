@@ -7,12 +7,12 @@ from typing import Final
 
 from numpy.random import Generator
 
-from nuadapt.sources.simulation import material, species
-from nuadapt.sources.simulation.energy_loss import lerp, locate, mean_after, straggle
-from nuadapt.sources.simulation.hadronic import absorb_at_rest, elastic, inelastic
 from nuadapt.sources.simulation.kernels import compiled
-from nuadapt.sources.simulation.particle_decays import decay
-from nuadapt.sources.simulation.tracking import (
+from nuadapt.sources.simulation.passage import material, species
+from nuadapt.sources.simulation.passage.energy_loss import lerp, locate, mean_after, straggle
+from nuadapt.sources.simulation.passage.hadronic import absorb_at_rest, elastic, inelastic
+from nuadapt.sources.simulation.passage.particle_decays import decay
+from nuadapt.sources.simulation.passage.tracking import (
     NUCLEAR,
     REST_MASS,
     Knobs,

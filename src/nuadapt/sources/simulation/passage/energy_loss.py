@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from nuadapt.sources.simulation import material, species
 from nuadapt.sources.simulation.kernels import compiled
+from nuadapt.sources.simulation.passage import material, species
 
 Array = npt.NDArray[np.float64]
 

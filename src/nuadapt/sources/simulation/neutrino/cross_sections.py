@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import beta
 
-from nuadapt.sources.simulation.masses import M_NUCLEON, M_PION, PROTON, mass
+from nuadapt.sources.simulation.neutrino.masses import M_NUCLEON, M_PION, PROTON, mass
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.sources.simulation import material, species
-from nuadapt.sources.simulation.energy_loss import GRID
-from nuadapt.sources.simulation.species import (
+from nuadapt.sources.simulation.passage import material, species
+from nuadapt.sources.simulation.passage.energy_loss import GRID
+from nuadapt.sources.simulation.passage.species import (
     ANTINEUTRON,
     ANTIPROTON,
     KAON_LONG,

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from nuadapt.sources.simulation import material, species
-from nuadapt.sources.simulation import species as sp
 from nuadapt.sources.simulation.kernels import compiled
-from nuadapt.sources.simulation.particle_decays import boost, break_up
-from nuadapt.sources.simulation.tracking import INSIDE, Record, State, isotropic, turned
+from nuadapt.sources.simulation.passage import material, species
+from nuadapt.sources.simulation.passage import species as sp
+from nuadapt.sources.simulation.passage.particle_decays import boost, break_up
+from nuadapt.sources.simulation.passage.tracking import INSIDE, Record, State, isotropic, turned
 
 Array = npt.NDArray[np.float64]
 Vector = tuple[float, float, float]

@@ -6,24 +6,25 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from nuadapt.sources.simulation.kernels import compiled
 
 FloatArray = npt.NDArray[np.float64]
 
 
-@njit(cache=True)
+@compiled
 def invariant_mass2(p4: FloatArray) -> float:
     """E^2 - p^2 in GeV^2."""
     return float(p4[3] * p4[3] - p4[0] * p4[0] - p4[1] * p4[1] - p4[2] * p4[2])
 
 
-@njit(cache=True)
+@compiled
 def momentum(p4: FloatArray) -> float:
     """Three-momentum in GeV."""
     return math.sqrt(p4[0] * p4[0] + p4[1] * p4[1] + p4[2] * p4[2])
 
 
-@njit(cache=True)
+@compiled
 def boosted(p4: FloatArray, frame: FloatArray, direction: float) -> FloatArray:
     """``p4`` seen after a boost by ``direction`` (+1 or -1) times the velocity of ``frame`` (a four-momentum).
 
@@ -40,7 +41,7 @@ def boosted(p4: FloatArray, frame: FloatArray, direction: float) -> FloatArray:
     return out
 
 
-@njit(cache=True)
+@compiled
 def isotropic(rng: np.random.Generator) -> FloatArray:
     """A unit vector, shape (3,)."""
     cos = 2.0 * rng.random() - 1.0
@@ -48,7 +49,7 @@ def isotropic(rng: np.random.Generator) -> FloatArray:
     return np.array([sin * math.cos(phi), sin * math.sin(phi), cos])
 
 
-@njit(cache=True)
+@compiled
 def around(axis: FloatArray, cos: float, phi: float) -> FloatArray:
     """The unit vector at polar angle ``cos`` and azimuth ``phi`` about ``axis`` (any length), shape (3,)."""
     length = math.sqrt(axis[0] ** 2 + axis[1] ** 2 + axis[2] ** 2)
@@ -69,14 +70,14 @@ def around(axis: FloatArray, cos: float, phi: float) -> FloatArray:
     )
 
 
-@njit(cache=True)
+@compiled
 def pair_momentum(total: float, m1: float, m2: float) -> float:
     """Momentum (GeV) of two bodies of masses m1, m2 in the rest frame of mass ``total``; 0 below threshold."""
     product = (total * total - (m1 + m2) ** 2) * (total * total - (m1 - m2) ** 2)
     return math.sqrt(max(product, 0.0)) / (2.0 * total)
 
 
-@njit(cache=True)
+@compiled
 def two_body(parent: FloatArray, m1: float, m2: float, axis: FloatArray) -> FloatArray:
     """Two daughters, shape (2, 4); the first goes along unit vector ``axis`` in the rest frame of ``parent``."""
     total = math.sqrt(max(invariant_mass2(parent), (m1 + m2) ** 2))
@@ -90,7 +91,7 @@ def two_body(parent: FloatArray, m1: float, m2: float, axis: FloatArray) -> Floa
     return out
 
 
-@njit(cache=True)
+@compiled
 def three_body(parent: FloatArray, masses: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Three daughters of ``masses`` (3,) uniform in phase space, shape (3, 4)."""
     total = math.sqrt(max(invariant_mass2(parent), masses.sum() ** 2))

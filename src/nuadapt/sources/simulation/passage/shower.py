@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from nuadapt.sources.simulation import material, species
-from nuadapt.sources.simulation.energy_loss import lerp, locate, mean_after, straggle
 from nuadapt.sources.simulation.kernels import compiled
-from nuadapt.sources.simulation.shower_tables import QUANTILES
-from nuadapt.sources.simulation.tracking import (
+from nuadapt.sources.simulation.passage import material, species
+from nuadapt.sources.simulation.passage.energy_loss import lerp, locate, mean_after, straggle
+from nuadapt.sources.simulation.passage.shower_tables import QUANTILES
+from nuadapt.sources.simulation.passage.tracking import (
     Knobs,
     Record,
     State,

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from nuadapt.errors import ConfigError
-from nuadapt.sources.simulation.kinematics import isotropic
-from nuadapt.sources.simulation.masses import (
+from nuadapt.sources.simulation.kernels import compiled
+from nuadapt.sources.simulation.neutrino.kinematics import isotropic
+from nuadapt.sources.simulation.neutrino.masses import (
     ARGON_40,
     M_NEUTRON,
     M_PROTON,
@@ -93,7 +93,7 @@ def _density_parameters(a: int) -> tuple[float, float]:
     return (0.978 + 0.0206 * a ** (1 / 3)) * a ** (1 / 3), 0.54
 
 
-@njit(cache=True)
+@compiled
 def draw_position(target: Nucleus, rng: np.random.Generator) -> FloatArray:
     """A point (3,) in fm, distributed as the nucleons are."""
     draw = rng.random()
@@ -104,7 +104,7 @@ def draw_position(target: Nucleus, rng: np.random.Generator) -> FloatArray:
     return out
 
 
-@njit(cache=True)
+@compiled
 def density_at(target: Nucleus, r: float) -> float:
     """Nucleons per fm^3 at radius ``r`` (fm), before anything was knocked out."""
     position = r / target.radius_step
@@ -115,20 +115,20 @@ def density_at(target: Nucleus, r: float) -> float:
     return float(target.density[i] * (1 - part) + target.density[i + 1] * part)
 
 
-@njit(cache=True)
+@compiled
 def local_fermi_momentum(density: float) -> float:
     """Fermi momentum (GeV) of symmetric matter of ``density`` (1/fm^3): hbar c (3 pi^2 rho / 2)^(1/3)."""
     return HBAR_C * float((1.5 * math.pi**2 * density) ** (1 / 3))
 
 
-@njit(cache=True)
+@compiled
 def sphere_momentum(maximum: float, rng: np.random.Generator) -> FloatArray:
     """A momentum (3,) uniform in the Fermi sphere of radius ``maximum`` (GeV)."""
     out: FloatArray = maximum * rng.random() ** (1 / 3) * isotropic(rng)
     return out
 
 
-@njit(cache=True)
+@compiled
 def tail_momentum(target: Nucleus, rng: np.random.Generator) -> FloatArray:
     """A momentum (3,) of the correlated tail: density in p falling as 1/p^4, so 1/p^2 after the solid angle."""
     inverse = 1 / target.fermi_momentum
@@ -136,7 +136,7 @@ def tail_momentum(target: Nucleus, rng: np.random.Generator) -> FloatArray:
     return isotropic(rng) / inverse
 
 
-@njit(cache=True)
+@compiled
 def take_nucleon(  # type: ignore[no-untyped-def]
     target: Nucleus, remnant: FloatArray, z: int, a: int, is_proton: bool, p3: FloatArray
 ):

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from nuadapt.sources.simulation import material, species
-from nuadapt.sources.simulation import species as sp
 from nuadapt.sources.simulation.kernels import compiled
-from nuadapt.sources.simulation.tracking import (
+from nuadapt.sources.simulation.passage import material, species
+from nuadapt.sources.simulation.passage import species as sp
+from nuadapt.sources.simulation.passage.tracking import (
     DECAY,
     PRODUCTS,
     REST_MASS,

@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from nuadapt.sources.simulation.kinematics import invariant_mass2, isotropic, two_body
-from nuadapt.sources.simulation.masses import M_NEUTRON, M_PROTON
-from nuadapt.sources.simulation.nucleus import Nucleus
+from nuadapt.sources.simulation.kernels import compiled
+from nuadapt.sources.simulation.neutrino.kinematics import invariant_mass2, isotropic, two_body
+from nuadapt.sources.simulation.neutrino.masses import M_NEUTRON, M_PROTON
+from nuadapt.sources.simulation.neutrino.nucleus import Nucleus
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ STATISTICAL_PHOTON = 2.5e-3  # GeV, typical energy of a statistical photon of a 
 MAX_EMITTED = 64
 
 
-@njit(cache=True)
+@compiled
 def _room(target: Nucleus, excited: float, z: int, a: int, is_proton: bool) -> tuple[float, float]:
     """Energy (GeV) left for emitting a nucleon from a nucleus of mass ``excited``, and the barrier it must pass."""
     left_z = z - int(is_proton)
@@ -40,7 +40,7 @@ def _room(target: Nucleus, excited: float, z: int, a: int, is_proton: bool) -> t
     return excited - target.masses[left_z, a - 1] - m - barrier, barrier
 
 
-@njit(cache=True)
+@compiled
 def deexcite(  # type: ignore[no-untyped-def]
     target: Nucleus, remnant: FloatArray, z: int, a: int, rng: np.random.Generator
 ):
@@ -77,7 +77,7 @@ def deexcite(  # type: ignore[no-untyped-def]
     return pdg[:n], p4[:n], remnant, z, a
 
 
-@njit(cache=True)
+@compiled
 def _thermal(room: float, temperature: float, rng: np.random.Generator) -> float:
     """Energy from the evaporation spectrum E exp(-E / T), below ``room`` (GeV)."""
     for _ in range(100):

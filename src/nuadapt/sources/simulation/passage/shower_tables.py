@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.sources.simulation import energy_loss, material
-from nuadapt.sources.simulation.energy_loss import GRID, GRID_SIZE
+from nuadapt.sources.simulation.passage import energy_loss, material
+from nuadapt.sources.simulation.passage.energy_loss import GRID, GRID_SIZE
 
 Array = npt.NDArray[np.float64]
 

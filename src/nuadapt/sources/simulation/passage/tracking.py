@@ -1,7 +1,7 @@
 """What the transport kernels share: the stack of particles in flight, the track table, deposits and the ledger.
 
 Records have named fields. Buffers have a fixed size while a kernel runs; one that overflows raises the ``FULL``
-flag and :func:`nuadapt.sources.simulation.transport.transport` repeats the event with larger buffers and
+flag and :func:`nuadapt.sources.simulation.passage.transport.transport` repeats the event with larger buffers and
 the same random numbers. GeV and cm.
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from nuadapt.sources.simulation import species
 from nuadapt.sources.simulation.kernels import compiled
+from nuadapt.sources.simulation.passage import species
 
 Array = npt.NDArray[np.float64]
 Record = Any  # one element of a structured array inside a kernel
@@ -53,7 +53,7 @@ NEUTRINOS: Final = 2
 NUCLEAR: Final = 3
 REST_MASS: Final = 4
 
-# How a track began; mirrored by nuadapt.sources.simulation.transport.Process.
+# How a track began; mirrored by nuadapt.sources.simulation.passage.transport.Process.
 PRIMARY: Final = 0
 DECAY: Final = 1
 CAPTURE: Final = 2

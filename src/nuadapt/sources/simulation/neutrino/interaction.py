@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError
 from nuadapt.events.truth import Current, InteractionMode
-from nuadapt.sources.simulation import primary_vertex as vertices
-from nuadapt.sources.simulation.channels import Channel, ChannelSet, channel_set
-from nuadapt.sources.simulation.deexcitation import deexcite
-from nuadapt.sources.simulation.hadron_cross_sections import hadron_cross_sections
-from nuadapt.sources.simulation.interaction_config import InteractionConfig
-from nuadapt.sources.simulation.masses import M_NUCLEON, NEUTRON, PROTON, nucleus_pdg
-from nuadapt.sources.simulation.nuclear_cascade import Medium, particles_at, rescatter
-from nuadapt.sources.simulation.nucleus import Nucleus, draw_position, nucleus
-from nuadapt.sources.simulation.primary_vertex import Vertex
-from nuadapt.sources.simulation.short_lived import decay_short_lived
+from nuadapt.sources.simulation.neutrino import primary_vertex as vertices
+from nuadapt.sources.simulation.neutrino.channels import Channel, ChannelSet, channel_set
+from nuadapt.sources.simulation.neutrino.deexcitation import deexcite
+from nuadapt.sources.simulation.neutrino.hadron_cross_sections import hadron_cross_sections
+from nuadapt.sources.simulation.neutrino.interaction_config import InteractionConfig
+from nuadapt.sources.simulation.neutrino.masses import M_NUCLEON, NEUTRON, PROTON, nucleus_pdg
+from nuadapt.sources.simulation.neutrino.nuclear_cascade import Medium, particles_at, rescatter
+from nuadapt.sources.simulation.neutrino.nucleus import Nucleus, draw_position, nucleus
+from nuadapt.sources.simulation.neutrino.primary_vertex import Vertex
+from nuadapt.sources.simulation.neutrino.short_lived import decay_short_lived
 
 __all__ = ["Interaction", "InteractionConfig", "channel_shares", "interact"]
 
