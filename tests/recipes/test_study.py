@@ -40,7 +40,7 @@ def test_the_studies_that_come_with_nuadapt_can_be_loaded():
 def tiny(tmp_path_factory) -> tuple[Path, Study]:
     folder = tmp_path_factory.mktemp("study")
     (folder / "recipe.yaml").write_text(RECIPE)
-    return folder, Study("cnn", "A tiny study", "smoke", 96, str(folder / "recipe.yaml"), 2, (1, 2))
+    return folder, Study("cnn", "A tiny study", "smoke", 96, str(folder / "recipe.yaml"), 2, ((1, None), (2, "mean")))
 
 
 def run(tiny, monkeypatch, trials=()) -> Path:
@@ -56,8 +56,9 @@ def test_a_study_ends_with_a_page_and_is_not_done_twice(tiny, monkeypatch):
     before = weights.stat().st_mtime_ns
     run(tiny, monkeypatch)
     assert weights.stat().st_mtime_ns == before
-    for factor in (1, 2):
-        assert (tiny[0] / "out" / f"evaluation-coarsen{factor}" / "metrics.json").is_file()
+    for name in ("coarsen1", "coarsen2-mean"):
+        assert (tiny[0] / "out" / f"evaluation-{name}" / "metrics.json").is_file()
+    assert "half resolution, mean of pixels" in page.read_text()
 
 
 def test_a_study_is_tried_on_other_events(tiny, monkeypatch, shared_data):
@@ -75,7 +76,7 @@ def test_a_study_is_tried_on_other_events(tiny, monkeypatch, shared_data):
 def test_events_of_other_settings_are_not_reused(tiny, monkeypatch, tmp_path):
     folder, given = tiny
     run(tiny, monkeypatch)
-    other = Study(given.name, given.title, given.scale, given.events, given.train, 3, given.coarsen)
+    other = Study(given.name, given.title, given.scale, given.events, given.train, 3, given.resolutions)
     with pytest.raises(OutputError, match="other settings"):
         run((folder, other), monkeypatch)
 

@@ -20,7 +20,7 @@ ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One scale of one study."""
+    """One scale of one study. ``resolutions`` are (coarsen, how) of its evaluations."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ class Study:
     events: int
     train: str
     seed: int
-    coarsen: tuple[int, ...]
+    resolutions: tuple[tuple[int, str | None], ...]
 
 
 def load_study(name: str, scale: str) -> Study:
@@ -45,9 +45,8 @@ def load_study(name: str, scale: str) -> Study:
     if scale not in given["scales"]:
         raise ConfigError(f"study '{name}' has no scale '{scale}'", expected=nearest(scale, given["scales"]))
     size = given["scales"][scale]
-    return Study(
-        name, given["title"], scale, int(size["events"]), size["train"], int(given["seed"]), tuple(given["coarsen"])
-    )
+    resolutions = tuple((int(r["coarsen"]), r.get("how")) for r in given["evaluate"])
+    return Study(name, given["title"], scale, int(size["events"]), size["train"], int(given["seed"]), resolutions)
 
 
 def run_study(
@@ -74,10 +73,10 @@ def run_study(
     with progress_bar("training") as update:
         train(load_recipe(study.train, []), data, run, progress=update)
     evaluations = []
-    for factor in study.coarsen:
-        folder = out / f"evaluation-coarsen{factor}"
+    for factor, how in study.resolutions:
+        folder = out / "-".join(["evaluation", f"coarsen{factor}", *([how] if how else [])])
         with progress_bar(f"evaluating at 1/{factor} resolution") as update:
-            evaluate(run, data, folder, split="test", coarsen=factor, progress=update)
+            evaluate(run, data, folder, split="test", coarsen=factor, coarsen_how=how, progress=update)
         evaluations.append(folder)
     figures = []
     for trial in given:

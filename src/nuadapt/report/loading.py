@@ -41,6 +41,12 @@ class Evaluation:
         return int(predict.get("coarsen", 1))
 
     @property
+    def resolution(self) -> str:
+        """What the model saw, for people: ``half resolution``, ``half resolution, mean of pixels``."""
+        how = self.record.get("config", {}).get("predict", {}).get("coarsen_how")
+        return resolution(self.coarsen) + (f", {how} of pixels" if how and self.coarsen > 1 else "")
+
+    @property
     def has_truth(self) -> bool:
         """False if nothing could be scored."""
         return bool(self.metrics["n_events"])
@@ -141,7 +147,7 @@ def load_evaluation(folder: Path) -> Evaluation:
 
 def _with_names(evaluations: list[Evaluation]) -> list[Evaluation]:
     """Names made unique: with the resolution, and with the folder where that is not enough."""
-    named = [replace(e, name=e.name if e.coarsen == 1 else f"{e.name}, {resolution(e.coarsen)}") for e in evaluations]
+    named = [replace(e, name=e.name if e.coarsen == 1 else f"{e.name}, {e.resolution}") for e in evaluations]
     names = [e.name for e in named]
     return [replace(e, name=f"{e.name} [{e.path.name}]") if names.count(e.name) > 1 else e for e in named]
 

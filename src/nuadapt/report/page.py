@@ -15,7 +15,7 @@ from nuadapt import __version__
 from nuadapt.errors import DataError, InputFileError, OutputError
 from nuadapt.report import figures
 from nuadapt.report.event_display import draw_event
-from nuadapt.report.loading import Evaluation, Training, load_evaluations, load_trainings, published, resolution
+from nuadapt.report.loading import Evaluation, Training, load_evaluations, load_trainings, published
 from nuadapt.report.style import colour, embedded, save, title
 from nuadapt.report.tables import CLASS_COLUMNS, RUN_COLUMNS, Row, class_rows, metrics_markdown, run_groups
 
@@ -208,7 +208,7 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     facts = [
         ("data", f"{data.get('file', '?')} ({stage}), split {config.get('split', '?')}"),
         ("events", f"{metrics['n_predictions']} predicted, {metrics['n_events']} scored ({counts})"),
-        ("resolution", resolution(evaluation.coarsen)),
+        ("resolution", evaluation.resolution),
         ("fingerprint", str(data.get("key_fingerprint", "?"))[:16]),
     ]
     if spec:
