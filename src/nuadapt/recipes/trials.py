@@ -80,7 +80,8 @@ def run_trial(
         write_json(folder / "summary.json", summary)
         if events.pixelmap is not None:
             maps = chosen_views(events.pixelmap, model.input.views, trial.views)
-            shown = replace(events, pixelmap=replace(maps, spec=replace(maps.spec, axes=_axes(events, trial))))
+            named = replace(maps.spec, views=trial.views or maps.spec.views, axes=_axes(events, trial))
+            shown = replace(events, pixelmap=replace(maps, spec=named))  # drawn under the names of the data
             figures += _draw(table, shown, folder, f"{trial.name}{ending}", sentence(summary))
     return figures
 
