@@ -171,7 +171,15 @@ def _name_axes(ax: Axes, spec: MapSpec, index: int, known: bool) -> None:
     ax.set_ylabel(f"{across}{unit}")
     ax.tick_params(labelsize=9.5)
     ax.minorticks_off()
-    ax.text(0.03, 0.965, f"view {spec.views[index]}", transform=ax.transAxes, va="top", fontsize=10, color="#444444")
+    ax.text(
+        0.03,
+        0.965,
+        name if (name := spec.views[index]).startswith("view") else f"view {name}",
+        transform=ax.transAxes,
+        va="top",
+        fontsize=10,
+        color="#444444",
+    )
 
 
 def _draw_answer(ax: Axes, answer: Answer) -> None:
