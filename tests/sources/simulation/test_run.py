@@ -160,3 +160,10 @@ def test_a_truncated_vertices_file_keeps_what_was_read(shared_data, tmp_path, wo
         assert 60 <= len(store) <= 76  # a quarter of 300, not rounded down to whole chunks
         assert len(store) % CHUNK
         assert not store.complete
+
+
+def test_a_file_that_is_no_input_leaves_no_empty_output(tmp_path):
+    (tmp_path / "bad.hepmc").write_text("not an event")
+    with pytest.raises(InputFileError):
+        simulate(SimulationPlan(SMALL, vertices=tmp_path / "bad.hepmc"), tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()

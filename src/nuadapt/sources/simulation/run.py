@@ -183,15 +183,20 @@ def simulate(plan: SimulationPlan, out: Path, progress: Progress | None = None) 
     layout = Layout(has_truth=True, has_particles=True, map_spec=plan.config.readout.map_spec)
     writer = _open_writer(out, layout, record)
     done = writer.n_events
-    with writer:
-        for batch in _results(plan, _tasks(plan, done, report)):
-            writer.append(batch)
-            done += len(batch)
-            if progress:
-                progress(done, plan.events or 0)
+    try:
+        with writer:
+            for batch in _results(plan, _tasks(plan, done, report)):
+                writer.append(batch)
+                done += len(batch)
+                if progress:
+                    progress(done, plan.events or 0)
+            if not done:
+                raise DataError("no events to simulate", where=plan.input)
+            writer.finish(_splits(out))
+    except (InputFileError, DataError):
         if not done:
-            raise DataError("no events to simulate", where=plan.input)
-        writer.finish(_splits(out))
+            out.unlink(missing_ok=True)  # nothing was read: no empty file stands in the way of the next try
+        raise
     report.n_read = done
     return report
 
