@@ -17,7 +17,7 @@ from torch import nn
 from nuadapt.errors import ConfigError, nearest
 
 #: Family -> module that builds it; imported only when used.
-FAMILIES: dict[str, str] = {"siamese-cnn": "nuadapt.models.siamese_cnn"}
+FAMILIES: dict[str, str] = {"siamese-cnn": "nuadapt.models.siamese_cnn", "vit": "nuadapt.models.vit"}
 
 
 def preset_names() -> tuple[str, ...]:

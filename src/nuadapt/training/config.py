@@ -59,7 +59,9 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"  # balanced: every class has the same total weight
     flips: bool = True  # mirror x and y at random: the physics is symmetric in both, z is the beam
+    auxiliary: bool = False  # give models that can learn visible truth beside the class its columns
     precision: Literal["auto", "bf16", "float32"] = "auto"  # auto: bf16 where the hardware multiplies in it
+    start_from: str = ""  # folder of a finished run of the same architecture whose weights to go on from
     train_events: int = 0  # use only that many training events (the first by key order in the file); 0: all
     seed: int = 1
     workers: int = 1  # reader processes; no influence on results

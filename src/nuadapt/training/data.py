@@ -26,6 +26,7 @@ from nuadapt.events.splits import SPLITS, hash_keys
 from nuadapt.events.store import EventStore
 from nuadapt.events.truth import FLAVOUR_CLASSES, NO_LABEL, flavour_label
 from nuadapt.models.inputs import PixelInput
+from nuadapt.models.targets import auxiliary_targets
 from nuadapt.training.config import TrainingConfig
 
 Array = npt.NDArray[Any]
@@ -197,11 +198,20 @@ class PixelDataset(Dataset[dict[str, torch.Tensor]]):
     """Batches of grey images with label and weight, read when asked for; each process opens the file itself.
 
     Asked for many events at once (``__getitems__``), as the loader does, it returns them as one batch:
-    ``pixels`` (B, V, H, W), ``labels`` (B,), ``weight`` (B,).
+    ``pixels`` (B, V, H, W), ``labels`` (B,), ``weight`` (B,), with ``auxiliary`` also ``targets`` (B, T).
     """
 
-    def __init__(self, path: Path, sample: Sample, reads: PixelInput, flip_seed: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sample: Sample,
+        reads: PixelInput,
+        flip_seed: int | None = None,
+        *,
+        auxiliary: bool = False,
+    ) -> None:
         self.path, self.sample, self.reads, self.flip_seed = path, sample, reads, flip_seed
+        self.auxiliary = auxiliary
         self._store: EventStore | None = None
         self._blocks: OrderedDict[int, EventBatch] = OrderedDict()
 
@@ -218,31 +228,33 @@ class PixelDataset(Dataset[dict[str, torch.Tensor]]):
         at = np.array([d.at for d in draws], dtype=np.int64)
         epoch = np.array([d.epoch for d in draws], dtype=np.int64)
         rows = self.sample.rows[at]
-        images = self._images(rows)
+        events = self._events(rows)
+        if events.pixelmap is None:
+            raise DataError("these events have no pixel maps", where=self.path)
+        images = self.reads.images(events.pixelmap)
         if self.flip_seed is not None:
             mirror(images, self._axes(), flip_bits(self.flip_seed, epoch, rows) & (epoch >= 0)[:, None])
-        return {
+        batch = {
             "pixels": torch.from_numpy(images),
             "labels": torch.from_numpy(self.sample.label[at]),
             "weight": torch.from_numpy(self.sample.weight[at]),
         }
+        if self.auxiliary:
+            batch["targets"] = torch.from_numpy(auxiliary_targets(events))
+        return batch
 
     def _axes(self) -> list[tuple[str, str]]:
         spec = next(iter(self._blocks.values())).pixelmap.spec  # type: ignore[union-attr]
         return [spec.axes[spec.views.index(view)] for view in self.reads.views]
 
-    def _images(self, rows: Array) -> npt.NDArray[np.float32]:
-        """Grey images of ``rows`` in their order, (n, V, H, W), block by block."""
+    def _events(self, rows: Array) -> EventBatch:
+        """The events ``rows`` in their order, read block by block."""
         block_of = rows // BLOCK
         order = np.argsort(block_of, kind="stable")
-        parts = []
-        for block in np.unique(block_of):
-            maps = self._block(int(block)).pixelmap
-            if maps is None:
-                raise DataError("these events have no pixel maps", where=self.path)
-            parts.append(maps.select(rows[block_of == block] - block * BLOCK))
-        images = self.reads.images(type(parts[0]).concatenate(parts))
-        return images[np.argsort(order, kind="stable")]
+        parts = [
+            self._block(int(block)).select(rows[block_of == block] - block * BLOCK) for block in np.unique(block_of)
+        ]
+        return EventBatch.concatenate(parts).select(np.argsort(order, kind="stable"))
 
     def _block(self, block: int) -> EventBatch:
         """A block of neighbouring events; the pool in use is kept, so each block is read once an epoch."""

@@ -57,6 +57,8 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         classes=FLAVOUR_CLASSES,
         label_smoothing=config.label_smoothing,
     )
+    if config.start_from:
+        load_weights(model, Path(config.start_from) / "model.safetensors")
     keeper = Keeper(config, folder, progress)
     with _quiet():
         _run(config, data, offered, reads, model, keeper)
@@ -101,7 +103,13 @@ def _run(
     batches = math.ceil(len(offered.train.rows) / (config.batch_size * int(os.environ.get("WORLD_SIZE", "1"))))
     engine = Engine(
         model,
-        PixelDataset(data, offered.train, reads, flip_seed=config.seed if config.flips else None),
+        PixelDataset(
+            data,
+            offered.train,
+            reads,
+            flip_seed=config.seed if config.flips else None,
+            auxiliary=config.auxiliary,
+        ),
         PixelDataset(data, offered.val, reads),
         keeper,
         arguments(config, folder, math.ceil(batches / config.accumulate)),

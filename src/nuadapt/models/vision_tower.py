@@ -1,0 +1,111 @@
+"""The vision tower of the offline model, and how it skips what is empty.
+
+A tower is the vision part of a SmolVLM model of ``transformers``. A pixel map is 99% empty, so the encoder is run on
+the patches that hold charge and on nothing else: each image becomes the short sequence of its occupied patches, and
+images of similar length share a batch. The result equals that of the whole grid with empty patches masked out as keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import SmolVLMVisionConfig
+from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionTransformer
+
+#: Images encoded together: sorted by length, so that little of a group is padding.
+GROUP = 32
+
+
+def tower_config(given: dict[str, Any]) -> SmolVLMVisionConfig:
+    """Configuration from the ``vision`` part of a preset: image_size, patch_size, hidden_size, ..."""
+    return SmolVLMVisionConfig(num_channels=1, attn_implementation="sdpa", **given)
+
+
+def new_tower(given: dict[str, Any]) -> SmolVLMVisionTransformer:
+    """A tower with fresh weights."""
+    tower = SmolVLMVisionTransformer(tower_config(given))
+    for name, parameter in tower.named_parameters():
+        if name.endswith("position_embedding.weight"):
+            # The library draws these with a width for 1152 channels; small ones leave the content readable at first.
+            nn.init.normal_(parameter, std=0.02)
+    return tower
+
+
+def resized(pixels: Tensor, side: int) -> Tensor:
+    """Grey images (n, H, W) at the tower's size, (n, side, side).
+
+    Fewer pixels are repeated (a coarse map stays as coarse as it is), more are averaged.
+    """
+    height, width = pixels.shape[-2:]
+    if (height, width) == (side, side):
+        return pixels
+    mode = "area" if min(height, width) > side else "nearest"
+    return F.interpolate(pixels[:, None], size=(side, side), mode=mode)[:, 0]
+
+
+def occupied(pixels: Tensor, patch: int, above: float) -> Tensor:
+    """Which patches hold a pixel brighter than ``above`` (grey level), (n, side, side) -> (n, P) in row order.
+
+    An image without any keeps its middle patch, where the vertex is: no image is an empty sequence.
+    """
+    keep = (F.max_pool2d(pixels[:, None], patch) > above).flatten(1)  # (n, P)
+    n_side = pixels.shape[-1] // patch
+    empty = ~keep.any(dim=1)
+    keep[empty, (n_side // 2) * n_side + n_side // 2] = True
+    return keep
+
+
+def thinned(keep: Tensor, share: float) -> Tensor:
+    """``keep`` (n, P) without a random ``share`` of each image's patches, at least one stays.
+
+    Training on parts of an image is faster and regularises (Li et al., arXiv:2212.00794; Liu et al., arXiv:2208.07220).
+    """
+    order = torch.rand(keep.shape, device=keep.device).masked_fill(~keep, 2.0).argsort(dim=1).argsort(dim=1)
+    stay = (keep.sum(dim=1, keepdim=True) * (1 - share)).ceil()
+    return order < stay
+
+
+def encode(tower: SmolVLMVisionTransformer, pixels: Tensor, keep: Tensor) -> Tensor:
+    """Features of the K patches ``keep`` (n, P) of images (n, side, side), image by image in row order: (K, D)."""
+    embedded = _embed(tower, pixels, keep)  # (K, D)
+    first = F.pad(keep.sum(dim=1).cumsum(0), (1, 0))  # where the patches of each image begin
+    encoded, places = [], []
+    for rows, valid in _groups(keep):
+        place = first[rows][:, None] + torch.arange(valid.shape[1], device=keep.device)  # (g, T)
+        hidden = embedded[place.clamp_max(len(embedded) - 1)]  # (g, T, D); what is not valid is padding
+        mask = valid[:, None, None, :].expand(-1, 1, valid.shape[1], -1)  # (g, 1, T, T): who may be looked at
+        for layer in tower.encoder.layers:
+            hidden = layer(hidden, mask)
+        encoded.append(hidden[valid])
+        places.append(place[valid])
+    features: Tensor = tower.post_layernorm(torch.cat(encoded))
+    return features[torch.cat(places).argsort()]
+
+
+def _embed(tower: SmolVLMVisionTransformer, pixels: Tensor, keep: Tensor) -> Tensor:
+    """What the tower's embedding gives for the patches ``keep``: a convolution of stride = kernel is a product."""
+    patch, n_side = tower.patch_size, pixels.shape[-1] // tower.patch_size
+    grid = pixels.reshape(len(pixels), n_side, patch, n_side, patch).permute(0, 1, 3, 2, 4)  # (n, row, col, y, x)
+    image, at = keep.nonzero(as_tuple=True)
+    patches = grid[image, at // n_side, at % n_side].flatten(1)  # (K, patch * patch)
+    weights = tower.embeddings
+    product = F.linear(patches, weights.patch_embedding.weight.flatten(1), weights.patch_embedding.bias)
+    embedded: Tensor = product + weights.position_embedding.weight[at]
+    return embedded
+
+
+def on_grid(features: Tensor, keep: Tensor) -> Tensor:
+    """Features (K, D) of the patches ``keep`` (n, P) at their places, zero elsewhere: (n, P, D)."""
+    grid = features.new_zeros(*keep.shape, features.shape[-1])
+    return grid.index_put(keep.nonzero(as_tuple=True), features)
+
+
+def _groups(keep: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images of similar length together: ``rows`` (g,), and ``valid`` (g, T): which of T places hold a patch."""
+    counts = keep.sum(dim=1)
+    for rows in counts.argsort(descending=True, stable=True).split(GROUP):
+        yield rows, torch.arange(int(counts[rows[0]]), device=keep.device) < counts[rows][:, None]

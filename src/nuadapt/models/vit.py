@@ -1,0 +1,118 @@
+"""Vision transformer on the views of an event: the vision tower of the language model, with a class head.
+
+Every view passes through the same tower; each is summed up by the mean and the maximum over its occupied patches, and
+a small head reads the summaries of all views together. In training a second head learns visible truth from the same
+summaries (:mod:`nuadapt.models.targets`), where the events have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nuadapt.errors import ConfigError, DataError
+from nuadapt.models.loss import weighted_cross_entropy
+from nuadapt.models.targets import TARGET_NAMES
+from nuadapt.models.vision_tower import encode, new_tower, occupied, resized, thinned
+
+
+class ViT(nn.Module):
+    """Class scores from the views of an event. ``shape`` is the preset."""
+
+    def __init__(self, shape: Mapping[str, Any], n_views: int, n_classes: int, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if n_views < 1 or n_classes < 2:
+            raise ConfigError(f"{n_views} views and {n_classes} classes", expected="at least 1 view and 2 classes")
+        self.n_views, self.label_smoothing = n_views, label_smoothing
+        self.side, self.patch = int(shape["vision"]["image_size"]), int(shape["vision"]["patch_size"])
+        self.occupied_above = float(shape["occupied_above"])
+        self.patch_dropout = float(shape["patch_dropout"])
+        self.auxiliary_weight = float(shape["auxiliary_weight"])
+        self.tower = new_tower(dict(shape["vision"]))
+        width, hidden = 2 * n_views * int(shape["vision"]["hidden_size"]), int(shape["head_width"])
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(float(shape["dropout"]))
+        )
+        self.classifier = nn.Linear(hidden, n_classes)
+        self.auxiliary = nn.Linear(hidden, len(TARGET_NAMES))
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the K occupied patches (K, D), and which those are (B * V, P), views of an event in a row.
+
+        Raises:
+            DataError: other number of views than the model was built for.
+        """
+        if pixels.ndim != 4 or pixels.shape[1] != self.n_views:
+            raise DataError(f"pixels have shape {tuple(pixels.shape)}", expected=f"(events, {self.n_views}, H, W)")
+        images = resized(pixels.flatten(0, 1), self.side)  # (B * V, side, side)
+        keep = occupied(images, self.patch, self.occupied_above)
+        if self.training and self.patch_dropout > 0:
+            keep = thinned(keep, self.patch_dropout)
+        return encode(self.tower, images, keep), keep
+
+    def summary(self, pixels: Tensor) -> Tensor:
+        """Joint summary of all views, (B, head_width)."""
+        features, keep = self.features(pixels)
+        image = keep.nonzero(as_tuple=True)[0]  # (K,)
+        blank = features.new_zeros(len(keep), features.shape[1])
+        mean = blank.index_add(0, image, features) / keep.sum(dim=1, keepdim=True)  # (B * V, D)
+        largest = blank.scatter_reduce(0, image[:, None].expand_as(features), features, "amax", include_self=False)
+        joined: Tensor = self.head(torch.cat([mean, largest], dim=1).reshape(len(pixels), -1))
+        return joined
+
+    def forward(
+        self,
+        pixels: Tensor,
+        labels: Tensor | None = None,
+        weight: Tensor | None = None,
+        total: Tensor | None = None,
+        targets: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Scores of grey levels 0..1.
+
+        Args:
+            pixels: (B, V, H, W).
+            labels: class indices (B,); with them the loss is returned too.
+            weight, total: see :func:`nuadapt.models.loss.weighted_cross_entropy`.
+            targets: auxiliary targets (B, T), NaN where unknown; used in training only.
+
+        Returns:
+            ``logits`` (B, classes) in float32, and ``loss`` if there are labels.
+
+        Raises:
+            DataError: other number of views than the model was built for.
+        """
+        summary = self.summary(pixels)
+        logits: Tensor = self.classifier(summary).float()
+        if labels is None:
+            return {"logits": logits}
+        smoothing = self.label_smoothing if self.training else 0.0
+        loss = weighted_cross_entropy(logits, labels, weight, total, smoothing)
+        if self.training and targets is not None:
+            loss = loss + self.auxiliary_weight * auxiliary_loss(self.auxiliary(summary), targets, weight, total)
+        return {"loss": loss, "logits": logits}
+
+
+def auxiliary_loss(given: Tensor, targets: Tensor, weight: Tensor | None, total: Tensor | None) -> Tensor:
+    """Smooth L1 over the known targets of each event (B, T), weighted over events as the class loss is."""
+    known = ~targets.isnan()
+    off = F.smooth_l1_loss(given.float(), torch.where(known, targets, given.detach().float()), reduction="none")
+    each = off.sum(dim=1) / known.sum(dim=1).clamp_min(1)  # (B,)
+    weight = torch.ones_like(each) if weight is None else weight.float()
+    total = weight.sum() if total is None else total
+    return (weight * each).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def build(
+    preset: Mapping[str, Any], *, n_views: int, classes: tuple[str, ...], label_smoothing: float = 0.0
+) -> nn.Module:
+    """The model of a preset of family ``vit``.
+
+    Raises:
+        ConfigError: impossible numbers of views or classes.
+    """
+    return ViT(preset, n_views, len(classes), label_smoothing)
