@@ -2,13 +2,15 @@
 
 A family is a module with ``build(preset, *, n_views, classes, label_smoothing) -> nn.Module``. Its model's
 ``forward(pixels=..., labels=..., weight=..., total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C)
-as logits; that is all that training and inference ask of a model.
+as logits; that is all that training and inference ask of a model. A family whose runs are more than one file of
+weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``.
 """
 
 from __future__ import annotations
 
 import importlib
 from importlib import resources
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -17,7 +19,11 @@ from torch import nn
 from nuadapt.errors import ConfigError, nearest
 
 #: Family -> module that builds it; imported only when used.
-FAMILIES: dict[str, str] = {"siamese-cnn": "nuadapt.models.siamese_cnn", "vit": "nuadapt.models.vit"}
+FAMILIES: dict[str, str] = {
+    "siamese-cnn": "nuadapt.models.siamese_cnn",
+    "vit": "nuadapt.models.vit",
+    "vlm": "nuadapt.models.vlm.classifier",
+}
 
 
 def preset_names() -> tuple[str, ...]:
@@ -47,13 +53,22 @@ def build_model(
     Raises:
         ConfigError: the preset's family is unknown, or cannot be built so.
     """
-    family = str(preset.get("family"))
-    if family not in FAMILIES:
-        raise ConfigError(f"unknown model family '{family}'", expected=nearest(family, FAMILIES))
-    model: nn.Module = importlib.import_module(FAMILIES[family]).build(
+    model: nn.Module = family_of(preset).build(
         preset, n_views=n_views, classes=classes, label_smoothing=label_smoothing
     )
     return model
+
+
+def family_of(preset: dict[str, Any]) -> ModuleType:
+    """The module that builds the models of this preset's family.
+
+    Raises:
+        ConfigError: the preset's family is unknown.
+    """
+    family = str(preset.get("family"))
+    if family not in FAMILIES:
+        raise ConfigError(f"unknown model family '{family}'", expected=nearest(family, FAMILIES))
+    return importlib.import_module(FAMILIES[family])
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nuadapt.errors import ConfigError, DataError, InputFileError, listed, nearest
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.inputs import PixelInput
-from nuadapt.models.registry import build_model
+from nuadapt.models.registry import build_model, family_of
 from nuadapt.record import read_json
 
 PRECISIONS = ("auto", "bf16", "float32")
@@ -90,9 +90,13 @@ def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     record = _checked_record(path)
     classes = tuple(record["classes"])
     reads = PixelInput.from_dict(record["input"])
-    network = build_model(record["architecture"], n_views=len(reads.views), classes=classes)
     weights = path / "model.safetensors"
-    load_weights(network, weights)
+    family = family_of(record["architecture"])
+    if hasattr(family, "load"):
+        network: nn.Module = family.load(path, record)
+    else:
+        network = build_model(record["architecture"], n_views=len(reads.views), classes=classes)
+        load_weights(network, weights)
     network.eval()
     network.requires_grad_(False)
     network.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -45,6 +45,25 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageConfig:
+    """How a vision-language model is asked and taught; without effect on other models."""
+
+    prompt: str = "full"  # full, minimal or none: how much physics the model is told
+    about: str = ""  # what else is known of all events, in words: detector, beam mode
+    tower: str = ""  # folder of a finished run of preset `vit`, whose vision tower is taken
+    reasons: float = 0.5  # share of batches whose answers go on with a reason: they cost twice as much time
+    reason_weight: float = 0.5  # of a reason's mean token loss, beside the loss of the label
+    rank: int = 0  # of the adapters; 0: that of the preset
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.reasons <= 1 or self.reason_weight < 0 or self.rank < 0:
+            raise ConfigError(
+                f"language with reasons={self.reasons}, reason_weight={self.reason_weight}, rank={self.rank}",
+                expected="reasons from 0 to 1, nothing negative",
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """One training run."""
 
@@ -52,6 +71,7 @@ class TrainingConfig:
     task: Literal["flavour"] = "flavour"
     input: InputConfig = field(default_factory=InputConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
     epochs: int = 30
     batch_size: int = 64  # events per step and process, before accumulation
     accumulate: int = 1  # batches per update; their losses add up to that of one large batch
@@ -63,6 +83,7 @@ class TrainingConfig:
     precision: Literal["auto", "bf16", "float32"] = "auto"  # auto: bf16 where the hardware multiplies in it
     start_from: str = ""  # folder of a finished run of the same architecture whose weights to go on from
     train_events: int = 0  # use only that many training events (the first by key order in the file); 0: all
+    val_events: int = 0  # use only that many validation events (the first in the file); 0: all
     seed: int = 1
     workers: int = 1  # reader processes; no influence on results
     log_every: int = 20  # steps
@@ -72,8 +93,8 @@ class TrainingConfig:
         for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("patience", 1), ("log_every", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"setting '{name}' = {getattr(self, name)}", expected=f"at least {least}")
-        if min(self.workers, self.train_events, self.seed, self.checkpoint_minutes) < 0:
-            raise ConfigError("workers, train_events, seed and checkpoint_minutes cannot be negative")
+        if min(self.workers, self.train_events, self.val_events, self.seed, self.checkpoint_minutes) < 0:
+            raise ConfigError("workers, train_events, val_events, seed and checkpoint_minutes cannot be negative")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"setting 'label_smoothing' = {self.label_smoothing}", expected="0 or more, below 1")
         if self.preset not in preset_names():

@@ -26,6 +26,8 @@ from nuadapt.events.splits import SPLITS, hash_keys
 from nuadapt.events.store import EventStore
 from nuadapt.events.truth import FLAVOUR_CLASSES, NO_LABEL, flavour_label
 from nuadapt.models.inputs import PixelInput
+from nuadapt.models.reasons.claims import claims_of_truth
+from nuadapt.models.reasons.writer import write_reason
 from nuadapt.models.targets import auxiliary_targets
 from nuadapt.training.config import TrainingConfig
 
@@ -78,8 +80,8 @@ def prepare(path: Path, config: TrainingConfig) -> TrainingData:
     for number, name in enumerate(SPLITS[:2]):
         rows = np.flatnonzero((split == number) & (label != NO_LABEL))
         counts["without_label"][name] = int(np.sum((split == number) & (label == NO_LABEL)))
-        if number == 0 and config.train_events:
-            rows = rows[: config.train_events]
+        if limit := (config.train_events, config.val_events)[number]:
+            rows = rows[:limit]
         counts[name] = {c: int(np.sum(label[rows] == i)) for i, c in enumerate(FLAVOUR_CLASSES)}
         samples.append(_checked(Sample(rows, label[rows], weight[rows]), name, path))
     factor = class_weights(samples[0], config.class_weights)
@@ -194,11 +196,13 @@ def mirror(images: Array, axes: Sequence[tuple[str, str]], flip: npt.NDArray[np.
                 images[chosen, view] = np.flip(images[chosen, view], axis=1 + direction)
 
 
-class PixelDataset(Dataset[dict[str, torch.Tensor]]):
+class PixelDataset(Dataset[dict[str, Any]]):
     """Batches of grey images with label and weight, read when asked for; each process opens the file itself.
 
     Asked for many events at once (``__getitems__``), as the loader does, it returns them as one batch:
-    ``pixels`` (B, V, H, W), ``labels`` (B,), ``weight`` (B,), with ``auxiliary`` also ``targets`` (B, T).
+    ``pixels`` (B, V, H, W), ``labels`` (B,), ``weight`` (B,), with ``auxiliary`` also ``targets`` (B, T). A share
+    ``reasons`` of the batches has ``reasons``, a text per event: whole batches, because a reason makes a sequence
+    twice as long, and all sequences of a batch are padded to the longest.
     """
 
     def __init__(
@@ -209,9 +213,10 @@ class PixelDataset(Dataset[dict[str, torch.Tensor]]):
         flip_seed: int | None = None,
         *,
         auxiliary: bool = False,
+        reasons: float = 0.0,
     ) -> None:
         self.path, self.sample, self.reads, self.flip_seed = path, sample, reads, flip_seed
-        self.auxiliary = auxiliary
+        self.auxiliary, self.reasons = auxiliary, reasons
         self._store: EventStore | None = None
         self._blocks: OrderedDict[int, EventBatch] = OrderedDict()
 
@@ -221,10 +226,10 @@ class PixelDataset(Dataset[dict[str, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.sample.rows)
 
-    def __getitem__(self, draw: Draw) -> dict[str, torch.Tensor]:
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
         return self.__getitems__([draw])
 
-    def __getitems__(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
+    def __getitems__(self, draws: Sequence[Draw]) -> dict[str, Any]:
         at = np.array([d.at for d in draws], dtype=np.int64)
         epoch = np.array([d.epoch for d in draws], dtype=np.int64)
         rows = self.sample.rows[at]
@@ -234,14 +239,24 @@ class PixelDataset(Dataset[dict[str, torch.Tensor]]):
         images = self.reads.images(events.pixelmap)
         if self.flip_seed is not None:
             mirror(images, self._axes(), flip_bits(self.flip_seed, epoch, rows) & (epoch >= 0)[:, None])
-        batch = {
+        batch: dict[str, Any] = {
             "pixels": torch.from_numpy(images),
             "labels": torch.from_numpy(self.sample.label[at]),
             "weight": torch.from_numpy(self.sample.weight[at]),
         }
         if self.auxiliary:
             batch["targets"] = torch.from_numpy(auxiliary_targets(events))
+        if np.random.default_rng([int(epoch[0]) + 1, int(rows[0])]).random() < self.reasons:
+            batch["reasons"] = self._reasons(events, draws)
         return batch
+
+    def _reasons(self, events: EventBatch, draws: Sequence[Draw]) -> list[str]:
+        """A reason per event from its visible truth, in other words every epoch."""
+        written = []
+        for draw, claims in zip(draws, claims_of_truth(events), strict=True):
+            rng = np.random.default_rng([draw.epoch + 1, int(self.sample.rows[draw.at])])
+            written.append(write_reason(claims, FLAVOUR_CLASSES[self.sample.label[draw.at]], rng))
+        return written
 
     def _axes(self) -> list[tuple[str, str]]:
         spec = next(iter(self._blocks.values())).pixelmap.spec  # type: ignore[union-attr]

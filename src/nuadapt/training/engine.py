@@ -216,6 +216,25 @@ class Engine(Trainer):
         self.model_accepts_loss_kwargs = True  # the loss is divided by the weight of all accumulated batches
         self.remove_callback(PrinterCallback)
 
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer, with the learning-rate factors that a model asks for (``lr_factors``: part of name -> factor)."""
+        if self.optimizer is None:
+            of = model if model is not None else self.model
+            factors: dict[str, float] = getattr(of, "lr_factors", dict)()
+            decayed = set(self.get_decay_parameter_names(of))
+            groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+            for name, parameter in of.named_parameters():
+                if parameter.requires_grad:
+                    factor = next((f for part, f in factors.items() if part in name), 1.0)
+                    decay = self.args.weight_decay if name in decayed else 0.0
+                    groups.setdefault((factor, decay), []).append(parameter)
+            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, of)
+            self.optimizer = kind(
+                [{"params": p, "weight_decay": d, "lr": f * self.args.learning_rate} for (f, d), p in groups.items()],
+                **settings,
+            )
+        return self.optimizer
+
     def _get_train_sampler(self, train_dataset: Any = None) -> BlockShuffle:
         return BlockShuffle(self._train_rows, self.args.seed)
 

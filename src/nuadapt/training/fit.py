@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from nuadapt.errors import DataError, nearest
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.inputs import PixelInput
-from nuadapt.models.registry import build_model, count_parameters, load_preset
+from nuadapt.models.registry import build_model, count_parameters, family_of, load_preset
 from nuadapt.models.run import load_weights, use_bf16
 from nuadapt.record import make_record, read_json, write_json
 from nuadapt.training.card import model_card
@@ -52,19 +52,35 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
     reads = pixel_input(config, offered)
     set_seed(config.seed)  # weights are drawn here
     model = build_model(
-        load_preset(config.preset),
+        architecture(config, reads),
         n_views=len(reads.views),
         classes=FLAVOUR_CLASSES,
         label_smoothing=config.label_smoothing,
     )
     if config.start_from:
         load_weights(model, Path(config.start_from) / "model.safetensors")
+    if config.language.tower:
+        family_of(load_preset(config.preset)).load_tower(model, Path(config.language.tower))
     keeper = Keeper(config, folder, progress)
     with _quiet():
         _run(config, data, offered, reads, model, keeper)
     if _is_main():
         _finish(config, folder, offered, reads, model, keeper)
     return out
+
+
+def architecture(config: TrainingConfig, reads: PixelInput) -> dict[str, Any]:
+    """All that a model is built from: its preset, and how a language model is asked."""
+    preset = load_preset(config.preset)
+    if preset["family"] != "vlm":
+        return preset
+    from nuadapt.models.vlm.prompts import load_prompt
+
+    language = config.language
+    prompt = load_prompt(language.prompt, FLAVOUR_CLASSES, about=language.about)
+    adapter = {**preset["adapter"], **({"r": language.rank, "alpha": 2 * language.rank} if language.rank else {})}
+    asked = {"prompt": prompt.as_dict(), "views": list(reads.views), "reason_weight": language.reason_weight}
+    return {**preset, "adapter": adapter, "language": asked}
 
 
 def pixel_input(config: TrainingConfig, offered: TrainingData) -> PixelInput:
@@ -109,6 +125,7 @@ def _run(
             reads,
             flip_seed=config.seed if config.flips else None,
             auxiliary=config.auxiliary,
+            reasons=config.language.reasons if load_preset(config.preset)["family"] == "vlm" else 0.0,
         ),
         PixelDataset(data, offered.val, reads),
         keeper,
@@ -139,12 +156,16 @@ def _finish(
     """Weights of the best epoch, model card, and last the record, which makes the run finished."""
     best = folder.best(keeper.best_step or 0) / "model.safetensors"
     load_weights(model, best)  # a last check that they can be read back
-    shutil.copyfile(best, folder.path / "model.safetensors")
+    family = family_of(load_preset(config.preset))
+    if hasattr(family, "save"):
+        family.save(model, best, folder.path)
+    else:
+        shutil.copyfile(best, folder.path / "model.safetensors")
     more: dict[str, Any] = {
         "status": "finished",
         "of_result": config.of_result(),
         "preset": config.preset,
-        "architecture": load_preset(config.preset),
+        "architecture": architecture(config, reads),
         "task": config.task,
         "classes": list(FLAVOUR_CLASSES),
         "input": reads.as_dict(),

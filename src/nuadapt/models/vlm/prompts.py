@@ -1,0 +1,65 @@
+"""Prompts as data: what the model is told, how it must answer, and how each class is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nuadapt.errors import ConfigError, nearest
+from nuadapt.settings import read_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One way to ask. ``labels`` are the names of the classes in label order, as the model writes them."""
+
+    name: str
+    system: str  # physics context; empty: no system message
+    user: str  # what is asked, before the images
+    answer: str  # how the answer begins
+    labels: tuple[str, ...]
+    about: str = ""  # what else is known of all events: detector, beam mode
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) < len(self.labels) or len(self.labels) < 2 or not all(self.labels):
+            raise ConfigError(f"labels {self.labels} do not tell classes apart", expected="two or more different names")
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """What follows ``answer``: each label with its full stop, so that none is the beginning of another."""
+        return tuple(f" {label}." for label in self.labels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a record."""
+        return {**asdict(self), "labels": list(self.labels)}
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Prompt:
+        """Inverse of :meth:`as_dict`."""
+        return cls(**{**given, "labels": tuple(given["labels"])})
+
+
+def load_prompt(name: str, classes: Sequence[str], *, about: str = "", file: Path | None = None) -> Prompt:
+    """A prompt by name for these classes, from nuadapt's own file or another of the same form.
+
+    Raises:
+        ConfigError: no prompt of that name, or a class without a label in words.
+    """
+    if file is None:
+        text = (resources.files("nuadapt.models.vlm") / "prompts.yaml").read_text(encoding="utf-8")
+        given: dict[str, Any] = yaml.safe_load(text)
+    else:
+        given = read_yaml(file)
+    prompts, labels = given.get("prompts", {}), given.get("labels", {})
+    if name not in prompts:
+        raise ConfigError(f"no prompt '{name}'", expected=nearest(name, prompts))
+    missing = [c for c in classes if c not in labels]
+    if missing:
+        raise ConfigError(f"no label for the class '{missing[0]}'", where=file, expected=nearest(missing[0], labels))
+    words = prompts[name]
+    return Prompt(name, words["system"], words["user"], given["answer"], tuple(labels[c] for c in classes), about)
