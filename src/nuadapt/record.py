@@ -71,5 +71,5 @@ def read_json(path: Path, *, next_step: str = "") -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputFileError(f"cannot read this file ({error})", where=path, next_step=next_step) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputFileError(f"this is not valid JSON ({error})", where=path, next_step=next_step) from error

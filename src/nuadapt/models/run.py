@@ -133,17 +133,33 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         InputFileError: missing or damaged file, or tensors that do not fit, listed as loaded, skipped, missing.
     """
-    if not path.is_file():
-        raise InputFileError("the weights file is missing", where=path, next_step=_STEP)
-    try:
-        given = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputFileError(f"this is not a sound safetensors file ({error})", where=path, next_step=_STEP) from error
-    _check_fit(network.state_dict(), given, path)
+    given = read_tensors(path, next_step=_STEP)
+    check_fit(network.state_dict(), given, path, described_by="record.json")
     network.load_state_dict(given)
 
 
-def _check_fit(wanted: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:
+def read_tensors(path: Path, *, next_step: str) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        InputFileError: missing or damaged file.
+    """
+    if not path.is_file():
+        raise InputFileError("the weights file is missing", where=path, next_step=next_step)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputFileError(
+            f"this is not a sound safetensors file ({error})", where=path, next_step=next_step
+        ) from error
+
+
+def check_fit(wanted: dict[str, Tensor], given: dict[str, Tensor], path: Path, *, described_by: str) -> None:
+    """Compare names and shapes of tensors.
+
+    Raises:
+        InputFileError: they differ; listed as fitting, not fitting, missing.
+    """
     fitting = [n for n in wanted if n in given and given[n].shape == wanted[n].shape]
     skipped = [
         f"{n} {tuple(given[n].shape)}" + (f" where the model has {tuple(wanted[n].shape)}" if n in wanted else "")
@@ -157,5 +173,5 @@ def _check_fit(wanted: dict[str, Tensor], given: dict[str, Tensor], path: Path) 
             f"{len(skipped)} do not: {listed(skipped) or 'none'}; "
             f"{len(missing)} are missing: {listed(missing) or 'none'}",
             where=path,
-            expected=f"the {len(wanted)} tensors of the model that record.json describes",
+            expected=f"the {len(wanted)} tensors of the model that {described_by} describes",
         )
