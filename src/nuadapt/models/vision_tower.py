@@ -7,7 +7,7 @@ images of similar length share a batch. The result equals that of the whole grid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,18 +20,17 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionTransforme
 GROUP = 32
 
 
-def tower_config(given: dict[str, Any]) -> SmolVLMVisionConfig:
+def tower_config(given: Mapping[str, Any]) -> SmolVLMVisionConfig:
     """Configuration from the ``vision`` part of a preset: image_size, patch_size, hidden_size, ..."""
-    return SmolVLMVisionConfig(num_channels=1, attn_implementation="sdpa", **given)
+    return SmolVLMVisionConfig(num_channels=1, **given)
 
 
-def new_tower(given: dict[str, Any]) -> SmolVLMVisionTransformer:
+def new_tower(config: SmolVLMVisionConfig) -> SmolVLMVisionTransformer:
     """A tower with fresh weights."""
-    tower = SmolVLMVisionTransformer(tower_config(given))
-    for name, parameter in tower.named_parameters():
-        if name.endswith("position_embedding.weight"):
-            # The library draws these with a width for 1152 channels; small ones leave the content readable at first.
-            nn.init.normal_(parameter, std=0.02)
+    config._attn_implementation = "sdpa"
+    tower = SmolVLMVisionTransformer(config)
+    # The library draws these with unit variance; small ones leave the content readable at first.
+    nn.init.normal_(tower.embeddings.position_embedding.weight, std=0.02)
     return tower
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nuadapt.errors import ConfigError, DataError
 from nuadapt.models.loss import weighted_cross_entropy
 from nuadapt.models.targets import TARGET_NAMES
-from nuadapt.models.vision_tower import encode, new_tower, occupied, resized, thinned
+from nuadapt.models.vision_tower import encode, new_tower, occupied, resized, thinned, tower_config
 
 
 class ViT(nn.Module):
@@ -32,7 +32,7 @@ class ViT(nn.Module):
         self.occupied_above = float(shape["occupied_above"])
         self.patch_dropout = float(shape["patch_dropout"])
         self.auxiliary_weight = float(shape["auxiliary_weight"])
-        self.tower = new_tower(dict(shape["vision"]))
+        self.tower = new_tower(tower_config(shape["vision"]))
         width, hidden = 2 * n_views * int(shape["vision"]["hidden_size"]), int(shape["head_width"])
         self.head = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(float(shape["dropout"]))

@@ -217,7 +217,7 @@ class Engine(Trainer):
         self.remove_callback(PrinterCallback)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer, with the learning-rate factors that a model asks for (``lr_factors``: part of name -> factor)."""
+        """The optimizer, with the factors of learning rates that a model asks for: ``lr_factors``, by part of name."""
         if self.optimizer is None:
             of = model if model is not None else self.model
             factors: dict[str, float] = getattr(of, "lr_factors", dict)()

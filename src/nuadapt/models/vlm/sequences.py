@@ -94,7 +94,9 @@ class Sequences:
     tokens: Tensor
 
 
-def sequences(model: Any, words: Words, images: ImageTokens, answers: Sequence[Sequence[int]] | None = None) -> Sequences:
+def sequences(
+    model: Any, words: Words, images: ImageTokens, answers: Sequence[Sequence[int]] | None = None
+) -> Sequences:
     """Conversations of a batch; ``answers`` (token numbers, one list per event) are appended if given."""
     rows, lengths = [], []
     for event, counts in enumerate(images.counts):
