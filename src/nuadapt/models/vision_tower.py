@@ -40,7 +40,9 @@ class PatchStem(nn.Module):
     def __init__(self, patch: int, width: int) -> None:
         super().__init__()
         if patch % 8:
-            raise ConfigError(f"patches of {patch} pixels", expected="a multiple of 8: half a patch falls to 1/8 thrice")
+            raise ConfigError(
+                f"patches of {patch} pixels", expected="a multiple of 8: half a patch falls to 1/8 thrice"
+            )
         self.patch, self.halo = patch, patch // 4
         side = patch + 2 * self.halo
         for _ in range(3):

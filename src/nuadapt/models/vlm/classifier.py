@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from nuadapt.models.run import check_fit, read_tensors
 from nuadapt.models.vlm.adapter_files import AdapterRecord, load_adapter, save_adapter
 from nuadapt.models.vlm.adapters import adapt
 from nuadapt.models.vlm.backbones import BackbonePreset, Base
+from nuadapt.models.vlm.constrained import Form, reason_form
 from nuadapt.models.vlm.label_tree import LabelScores, LabelTree
 from nuadapt.models.vlm.offline import assemble, tokenizer
 from nuadapt.models.vlm.prompts import Prompt
 from nuadapt.models.vlm.scoring import score_labels
 from nuadapt.models.vlm.sequences import (
     ImageTokens,
+    Sequences,
     Words,
     common_cache,
     hidden_states,
@@ -40,7 +43,21 @@ from nuadapt.settings import build as build_settings
 #: Folder of the adapters in a run folder.
 ADAPTER = "adapter"
 _STEP = "Give the folder of a finished 'nuadapt train' run"
+#: Tokens of a reason at most.
+LONGEST_REASON = 60
 _IGNORED = -100  # no loss here, as in torch's cross-entropy
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """Whole conversations: ``embeds`` (B, T, D) and ``mask`` (B, T), 0 where padding, on the left."""
+
+    embeds: Tensor
+    mask: Tensor
+
+
+def _rows(given: Sequences) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(given.embeds, given.real, strict=True)
 
 
 class VLMClassifier(nn.Module):
@@ -189,6 +206,53 @@ class VLMClassifier(nn.Module):
         weight = torch.ones_like(each) if weight is None else weight.float()
         total = weight.sum() if total is None else total
         return (weight * each).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)
+
+    @torch.inference_mode()
+    def say(
+        self,
+        pixels: Tensor,
+        form: Form,
+        labels: Tensor | None = None,
+        *,
+        beams: int = 1,
+        longest: int = LONGEST_REASON,
+    ) -> list[list[int]]:
+        """Tokens that the model says in ``form``, likeliest first token by token (or by ``beams``), without the end.
+
+        Args:
+            pixels: grey levels (B, V, H, W).
+            labels: the answer goes on behind these classes (B,); none: from the end of the user's turn.
+        """
+        given = self.conversations(pixels, labels)
+        said = self.model.generate(
+            inputs_embeds=given.embeds,
+            attention_mask=given.mask,
+            max_new_tokens=longest,
+            num_beams=beams,
+            do_sample=False,
+            prefix_allowed_tokens_fn=form.prefix_function(),
+            pad_token_id=self.words.pad,
+            eos_token_id=self.words.end,
+        )
+        return [[t for t in row if t not in (self.words.end, self.words.pad)] for row in said.tolist()]
+
+    def conversations(self, pixels: Tensor, labels: Tensor | None = None) -> Conversations:
+        """Whole conversations padded on the left, as generation wants them."""
+        answers = self.answers(labels, None) if labels is not None else None
+        given = sequences(self.model, self.words, self.images(pixels), answers)
+        embedding = self.model.get_input_embeddings()
+        before = embedding(torch.tensor(self.words.before, device=given.embeds.device))  # (T0, D)
+        begun = len(self.words.answer) if labels is None else 0  # `answer` itself is still to be said
+        rows = [torch.cat([before, row[real][: int(real.sum()) - begun]]) for row, real in _rows(given)]
+        longest = max(map(len, rows))
+        embeds = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
+        real = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=embeds.device)
+        return Conversations(embeds, real)
+
+    def reasons(self, pixels: Tensor, labels: Tensor) -> list[str]:
+        """A reason in words for each event, given the class that is answered."""
+        said = self.say(pixels, reason_form(self.tokenizer), labels)
+        return [self.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in said]
 
     def lr_factors(self) -> dict[str, float]:
         """Learning rates relative to that of the adapters: the connector starts from nothing."""

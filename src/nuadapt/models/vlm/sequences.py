@@ -25,7 +25,8 @@ class Words:
 
     before: list[int]  # system message, question, name of the first view: equal for all events
     between: tuple[list[int], ...]  # what stands before the image of each further view
-    after: list[int]  # end of the user's turn, beginning of the answer
+    after: list[int]  # end of the user's turn, and `answer`
+    answer: list[int]  # how the answer begins; the end of `after`
     endings: tuple[list[int], ...]  # each label with its full stop
     image: int  # stands for one image token
     end: int  # end of a turn
@@ -48,7 +49,8 @@ def words_of(tokenizer: Any, prompt: Prompt, views: Sequence[str], image: int) -
     return Words(
         before=numbers(before),
         between=tuple(numbers(part) for part in between[:-1]),
-        after=numbers(between[-1] + prompt.answer),
+        after=[*numbers(between[-1]), *numbers(prompt.answer)],
+        answer=numbers(prompt.answer),
         endings=tuple(numbers(ending) for ending in prompt.endings),
         image=image,
         end=tokenizer.eos_token_id,
