@@ -1,1 +1,0 @@
-"""Vision-language models: backbones as presets, adapters on top of them, quantised weights."""
