@@ -18,6 +18,7 @@ COMMANDS = [
     ["train"],
     ["evaluate"],
     ["predict"],
+    ["model-info"],
     ["report"],
     ["reproduce"],
 ]
