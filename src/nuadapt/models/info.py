@@ -48,7 +48,7 @@ def _by_tower(preset: BackbonePreset, scope: Scope | None, rank: int | None) -> 
         ["revision", preset.revision or "newest"],
         ["type of weights", preset.dtype],
         ["views shown as", " or ".join([f"{preset.view_modes[0]} (default)", *preset.view_modes[1:]])],
-        ["adapters", f"scope {config.scope}, rank {config.r}, alpha {config.alpha:g}, dropout {config.dropout:g}"],
+        ["adapters", f"scope {config.scope}, rank {config.r}, alpha {config.alpha}, dropout {config.dropout:g}"],
     ]
     counts = [[tower, f"{n.parameters:,}", f"{n.trainable:,}"] for tower, n in count_by_tower(model).items()]
     layers = [[name, str(n)] for name, n in adapted_layers(model).items()]

@@ -118,7 +118,7 @@ def test_targets_that_are_nowhere(model: Any, config: AdapterConfig, expected: s
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"r": 0}, {"alpha": 0}, {"alpha": float("nan")}, {"dropout": 1.0}, {"dropout": -0.1}, {"targets": ()}]
+    "wrong", [{"r": 0}, {"alpha": 0}, {"dropout": float("nan")}, {"dropout": 1.0}, {"dropout": -0.1}, {"targets": ()}]
 )
 def test_impossible_adapters(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

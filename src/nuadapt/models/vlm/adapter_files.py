@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from nuadapt.errors import ConfigError, InputFileError, listed, require
+from nuadapt.errors import ConfigError, InputFileError, OutputError, listed, require
 from nuadapt.models.run import check_fit, read_tensors
 from nuadapt.models.vlm.adapters import AdapterConfig, adapt
 from nuadapt.models.vlm.backbones import Base, ViewMode
@@ -61,8 +62,12 @@ def save_adapter(model: Any, folder: Path, record: AdapterRecord) -> None:
     write_json(folder / PEFT_CONFIG, _peft_config(model, record))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(model).items()}
     beside = folder / f".{WEIGHTS}.{os.getpid()}"
-    save_file(tensors, beside, metadata={"format": "pt"})
-    os.replace(beside, folder / WEIGHTS)
+    try:
+        save_file(tensors, beside, metadata={"format": "pt"})
+        os.replace(beside, folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        beside.unlink(missing_ok=True)
+        raise OutputError(f"cannot write here ({error})", where=folder / WEIGHTS) from error
 
 
 def load_adapter(model: Any, folder: Path, base: Base, labels: tuple[str, ...] | None = None) -> LoadedAdapter:

@@ -30,17 +30,17 @@ class AdapterConfig:
     """Shape and place of the adapters. Defaults are those of Sagar et al. (arXiv:2509.08461)."""
 
     r: int = 8  # as published; three classes need few directions, and parameters grow with it
-    alpha: float = 16  # the update is scaled by alpha / r: twice, as published
+    alpha: int = 16  # the update is scaled by alpha / r: twice, as published
     dropout: float = 0.05  # as published; acts on what enters an adapter, in training only
     #: Ends of layer names, within the towers of the scope: attention and gated MLP, as published.
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
     scope: Scope = "both"  # as published: 29.5 million parameters are those of both towers
 
     def __post_init__(self) -> None:
-        if self.r < 1 or not (self.alpha > 0 and math.isfinite(self.alpha)) or not 0 <= self.dropout < 1:
+        if self.r < 1 or self.alpha < 1 or not 0 <= self.dropout < 1:
             raise ConfigError(
                 f"adapters with r={self.r}, alpha={self.alpha}, dropout={self.dropout} are impossible",
-                expected="r of at least 1, positive alpha, dropout from 0 to below 1",
+                expected="r and alpha of at least 1, dropout from 0 to below 1",
             )
         if not self.targets:
             raise ConfigError("adapters without target layers", expected="ends of layer names, such as q_proj")

@@ -264,6 +264,5 @@ def _refuse_unknown(values: dict[str, Any], config: Any, where: str) -> None:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of a message; the rest is for developers of the library."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    """What a library says, as one line of bounded length."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
