@@ -18,6 +18,7 @@ COMMANDS = [
     ["train"],
     ["evaluate"],
     ["predict"],
+    ["model-info"],
     ["report"],
     ["reproduce"],
 ]
@@ -122,3 +123,37 @@ def test_an_unwritable_place(run, tmp_path):
     code, _, err = run("simulate", "lartpc", "--events", 1, "--out", tmp_path / "file" / "f.h5", "--workers", 1)
     assert code == 2
     assert "cannot write" in one_paragraph(err)
+
+
+def test_model_info_by_tower(run):
+    code, out, _ = run("model-info", "smolvlm-256m", "--scope", "text", "--rank", 16)
+    assert code == 0
+    assert "256,484,928" in out
+    assert "4,884,480" in out  # twice as many as at rank 8
+    assert "model.text_model.layers.*.self_attn.q_proj" in out
+    assert "model.vision_model" not in out
+
+
+def test_model_info_of_a_network_without_adapters(run):
+    code, out, _ = run("model-info", "siamese-cnn")
+    assert code == 0
+    assert "3,360,803" in out
+    code, _, err = run("model-info", "siamese-cnn", "--rank", 8)
+    assert code == 2
+    assert "trains all its parameters" in one_paragraph(err)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["llama-3.2"], "did you mean 'llama-3.2-11b-vision'"),
+        (["smolvlm-256m", "--rank", 0], "at least 1"),
+        (["smolvlm-256m", "--scope", "vison"], "vision"),
+        (["none.yaml"], "none.yaml"),
+    ],
+)
+def test_model_info_of_what_is_not_there(run, words, expected):
+    code, _, err = run("model-info", *words)
+    assert code == 2
+    assert expected in err
+    assert "Traceback" not in err

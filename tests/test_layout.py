@@ -33,6 +33,8 @@ HEAVY = {
     "torch": {"models", "training", "evaluation", "serve"},
     "transformers": {"models", "training"},
     "accelerate": {"training"},
+    "peft": {"models", "training"},
+    "bitsandbytes": {"models", "training"},
     "numba": {"sources"},
     "matplotlib": {"report", "serve"},
 }
@@ -101,6 +103,7 @@ def test_import_directions(path: Path) -> None:
         ("events", "from nuadapt.errors import require\nrequire('torch', 'training')"),
         ("sources", "from nuadapt.models import run"),
         ("models", "import nuadapt.sources.nuhepmc"),
+        ("evaluation", "from nuadapt.errors import require\nrequire('peft', 'vlm')"),
         ("training", "from nuadapt.evaluation.metrics import auc"),
         ("report", "from nuadapt.training import fit"),
         ("errors", "from nuadapt.events import schema"),
@@ -137,7 +140,7 @@ COMMAND_LINE = ["nuadapt.cli"] if (PACKAGE / "cli.py").exists() or (PACKAGE / "c
 def test_starting_is_light(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert "nuadapt" in loaded
-    assert not loaded & {"torch", "transformers", "numba", "scipy", "sklearn", "matplotlib", "fastapi"}
+    assert not loaded & {"torch", "transformers", "numba", "scipy", "sklearn", "matplotlib", "fastapi", "peft"}
 
 
 def test_events_need_numpy_and_h5py_only() -> None:

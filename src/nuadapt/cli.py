@@ -50,6 +50,14 @@ class Scale(StrEnum):
     paper = "paper"
 
 
+class AdapterScope(StrEnum):
+    """Towers that get adapters."""
+
+    text = "text"
+    vision = "vision"
+    both = "both"
+
+
 class ImageFormat(StrEnum):
     """Formats of ``nuadapt export``."""
 
@@ -282,6 +290,19 @@ def predict(
     for line in report.lines():
         err.print(line)
     out.print(f"{report.n_events} events in {out_file}")
+
+
+@app.command("model-info")
+def model_info(
+    preset: Annotated[str, typer.Argument(help="Preset, or a YAML file of family vlm.", show_default=False)],
+    scope: Annotated[AdapterScope | None, typer.Option(help="Towers that get adapters.", show_default=False)] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the adapters.", show_default=False)] = None,
+) -> None:
+    """Parameters by part, and which are trained. Needs no weights."""
+    from nuadapt.models.info import model_info as describe
+
+    for title, header, rows in describe(preset, scope=scope.value if scope else None, rank=rank):
+        _table(title, header, rows)
 
 
 @app.command()
