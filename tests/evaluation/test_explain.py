@@ -80,6 +80,14 @@ def cnn() -> LoadedModel:
     return loaded(network, ("nue_cc", "numu_cc", "nc"))
 
 
+class Square(Window):
+    """Log-odds of class 0: the square of the sum of grey levels in SEEN. The gradient alone is not the evidence."""
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        seen = pixels[:, SEEN[0], SEEN[1], SEEN[2]].sum((1, 2)) ** 2
+        return {"logits": torch.stack([seen, torch.zeros_like(seen)], dim=1)}
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("target", [0, 1])
 def test_evidence_of_a_linear_model_is_its_window(method: str, target: int) -> None:
@@ -107,6 +115,17 @@ def test_gradient_evidence_adds_up(cnn: LoadedModel) -> None:
     found = attribution(cnn, images, target, config=AttributionConfig(steps=400)).sum(axis=(1, 2, 3))
     assert np.abs(difference).min() > 0.3
     np.testing.assert_allclose(found, difference, atol=0.01 * np.abs(difference).max())
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_gradient_evidence_of_a_square_is_exact(steps: int) -> None:
+    """The integral over a of 2 a s x is s x for a pixel x of sum s; the midpoint rule is exact for straight lines."""
+    images = random_images(2)
+    found = attribution(loaded(Square()), images, np.zeros(2, dtype=int), config=AttributionConfig(steps=steps))
+    seen = images[(slice(None), *SEEN)]
+    np.testing.assert_allclose(
+        found[(slice(None), *SEEN)], seen.sum(axis=(1, 2), keepdims=True) * seen, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_occlusion_is_what_blanking_by_hand_gives(cnn: LoadedModel) -> None:
