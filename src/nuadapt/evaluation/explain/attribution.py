@@ -24,6 +24,9 @@ Images = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+#: The cells of the integral over an image end at (k / steps) to this power.
+_CROWDING = 3
+
 
 @dataclass(frozen=True, slots=True)
 class AttributionConfig:
@@ -137,17 +140,19 @@ def _scores_without_gradient(model: LoadedModel, images: Images, labels: Labels)
 
 
 def _integrated_gradients(model: LoadedModel, images: Images, labels: Labels, config: AttributionConfig) -> Images:
-    """x times the mean of d(log-odds)/dx over a x with a from 0 to 1, by the midpoint rule.
+    """x times the mean of d(log-odds)/dx over a x with a from 0 to 1, by the midpoint rule in unequal cells.
 
+    The cells are narrow near the empty image, where scores change fastest: a network has seen no event so faint.
     Scores of networks of this kind have kinks along the way, where rules of higher order gain nothing.
     """
+    edges = np.linspace(0, 1, config.steps + 1) ** _CROWDING
+    middle, width = ((edges[1:] + edges[:-1]) / 2).astype(np.float32), np.diff(edges)
     mean = np.zeros(images.shape, dtype=np.float64)
     for part in _chunks(len(images) * config.steps, config.batch_size):
         event, step = np.divmod(np.arange(part.start, part.stop), config.steps)
-        share = ((step + 0.5) / config.steps).astype(np.float32)[:, None, None, None]
-        slope = _gradient(model, share * images[event], labels[event])
-        for at, value in zip(event, slope, strict=True):
-            mean[at] += value / config.steps
+        slope = _gradient(model, middle[step][:, None, None, None] * images[event], labels[event])
+        for at, share, value in zip(event, width[step], slope, strict=True):
+            mean[at] += share * value
     return (images * mean).astype(np.float32)
 
 
