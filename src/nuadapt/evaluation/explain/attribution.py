@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 #: The cells of the integral over an image end at (k / steps) to this power.
-_CROWDING = 3
+_CROWDING = 2
 
 
 @dataclass(frozen=True, slots=True)
