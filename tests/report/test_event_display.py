@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nuadapt.errors import DataError
 from nuadapt.events.pixelmap import MapSpec
-from nuadapt.report.event_display import Answer, draw_event
+from nuadapt.report.event_display import Answer, Evidence, draw_event, event_colours
 from nuadapt.report.style import hep_style, png_bytes, save
 
 
@@ -90,3 +91,65 @@ def test_the_style_does_not_stay_behind() -> None:
     with hep_style():
         assert matplotlib.rcParams["xtick.direction"] == "in"
     assert dict(matplotlib.rcParams) == before
+
+
+def with_evidence(views: np.ndarray, pixels: np.ndarray, spec: MapSpec, **more: object) -> list[np.ndarray]:
+    """Colours (RGBA) that evidence is drawn in, per view."""
+    figure = draw_event(views, spec, evidence=Evidence(pixels, "nue_cc"), zoom=False, **more)  # type: ignore[arg-type]
+    drawn = []
+    for ax in figure.axes[: len(views)]:
+        charge, over = ax.get_images()
+        assert over.get_extent() == charge.get_extent()
+        assert over.origin == charge.origin
+        drawn.append(over.to_rgba(over.get_array()))
+    assert sum("evidence for" in ax.get_ylabel() for ax in figure.axes) == 1
+    assert png_bytes(figure).startswith(b"\x89PNG")
+    return drawn
+
+
+def test_evidence_is_drawn_where_the_charge_is_and_with_its_sign() -> None:
+    spec = MapSpec(shape=(40, 40))
+    views, pixels = np.zeros((2, 40, 40)), np.full((2, 40, 40), 5.0)
+    views[0, 10, 10:13] = 0.002
+    views[1, 30, 20] = 0.002
+    pixels[0, 10, 10:13] = 1.0, -1.0, 0.0
+    pixels[1, 30, 20] = 0.25
+    first, second = with_evidence(views, pixels, spec)
+    assert np.argwhere(first[..., 3] > 0).tolist() == [[10, 10], [10, 11]]  # no charge or no evidence: clear
+    assert np.argwhere(second[..., 3] > 0).tolist() == [[30, 20]]
+    (red, _, blue, strong), against = first[10, 10], first[10, 11]
+    assert red > blue  # orange for
+    assert against[2] > against[0]  # blue against
+    assert second[30, 20, 3] < strong  # one scale for both views
+
+
+def test_evidence_of_joined_pixels_adds_up() -> None:
+    spec = MapSpec(shape=(1000, 1000))
+    views, pixels = np.zeros((2, 1000, 1000)), np.zeros((2, 1000, 1000))
+    views[:, 501, :], pixels[:, 501, :] = 0.001, 0.01
+    figure = draw_event(views, spec, evidence=Evidence(pixels, "nc"), zoom=False)
+    shown = figure.axes[0].get_images()[1].get_array()
+    assert shown is not None
+    assert float(shown.sum()) == pytest.approx(10.0)
+    assert max(shown.shape) <= 240
+
+
+@pytest.mark.parametrize("unit", ["GeV", "grey"])
+def test_empty_events_have_empty_evidence(unit: str) -> None:
+    spec = MapSpec(shape=(20, 20), value_unit=unit)
+    for colours in with_evidence(np.zeros((2, 20, 20)), np.zeros((2, 20, 20)), spec, title="nothing here"):
+        assert not colours[..., 3].any()
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((2, 10, 10)), np.zeros((1, 20, 20)), np.full((2, 20, 20), np.nan)])
+def test_evidence_that_does_not_fit_is_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(DataError, match="evidence has shape"):
+        draw_event(np.zeros((2, 20, 20)), MapSpec(shape=(20, 20)), evidence=Evidence(pixels, "nc"))
+
+
+def test_without_evidence_nothing_is_different() -> None:
+    spec = MapSpec(shape=(40, 40))
+    figure = draw_event(one_pixel(spec, 3, 4, 0.01), spec)
+    assert [len(ax.get_images()) for ax in figure.axes[:2]] == [1, 1]
+    assert figure.axes[0].get_images()[0].get_cmap() == event_colours()
+    assert len(figure.axes) == 3

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 
+from nuadapt.errors import DataError
 from nuadapt.evaluation.metrics import Array, Floats
 from nuadapt.events.pixelmap import MapSpec
 from nuadapt.report.style import colour, new_figure, styled, symbol
@@ -27,6 +28,8 @@ _SCALES: dict[str, tuple[str, float, float, float]] = {
 _KEPT = 0.99  # share of the signal that the shown window holds along each axis
 _SMALLEST_WINDOW = 32  # pixels
 _MOST_PIXELS = 240  # per side: about what the paper and the screen resolve
+#: Petroff, arXiv:2107.02270 (blue and dark orange of the set of ten).
+_AGAINST, _FOR = "#3f90da", "#e76300"
 #: (row, column) of a point in a view.
 Mark = tuple[float, float] | None
 
@@ -40,6 +43,14 @@ class Answer:
     truth: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for a class and what against it: signed ``pixels`` (V, rows, columns) in log-odds of ``target``."""
+
+    pixels: Array
+    target: str
+
+
 @styled
 def draw_event(
     views: Array,
@@ -48,6 +59,7 @@ def draw_event(
     origin: Array | None = None,
     vertex: Sequence[float | None] | None = None,
     answer: Answer | None = None,
+    evidence: Evidence | None = None,
     title: str = "",
     zoom: bool = True,
 ) -> Figure:
@@ -56,23 +68,32 @@ def draw_event(
     ``views`` has shape (V, rows, columns), in the value unit of ``spec``. ``origin`` (V, 2) is the lower edge of
     pixel (0, 0) along (rows, columns), in the axis unit; where it is unknown the axes start at 0. ``vertex`` (x, y, z)
     in cm is marked if the axes are in cm. ``zoom`` shows the window that holds 99% of the signal along each axis.
+
+    ``evidence`` is drawn in colours over the charge, which then is grey. It has the shape of ``views``: the evidence of
+    a model that reads coarser maps belongs over those.
+
+    Raises:
+        DataError: evidence of another shape than the views, or not finite.
     """
     views = np.asarray(views, dtype=np.float64)
     beside = answer is not None
-    figure = new_figure(2.75 * len(views) + 0.65 + (1.35 if beside else 0), 2.9 if title else 2.6)
+    width = 2.75 * len(views) + 0.65 + (1.35 if beside else 0) + (0.75 if evidence is not None else 0)
+    figure = new_figure(width, 2.9 if title else 2.6)
     ratios = [1.0] * len(views) + ([0.5] if beside else [])
     axes = np.atleast_1d(figure.subplots(1, len(ratios), width_ratios=ratios))
     starts = np.full((len(views), 2), np.nan) if origin is None else np.asarray(origin, dtype=np.float64)
     marks = [_vertex_pixel(spec, index, starts[index], vertex) for index in range(len(views))]
     windows = _windows(views, marks, zoom)
-    picture: Any = None
+    picture, colours = None, event_colours(below_evidence=evidence is not None)
     for index, ax in enumerate(axes[: len(views)]):
         known = bool(np.isfinite(starts[index]).all())
-        picture = _draw_view(ax, views[index], spec, windows[index], np.nan_to_num(starts[index]), marks[index])
+        start = np.nan_to_num(starts[index])
+        picture = _draw_view(ax, views[index], spec, windows[index], start, marks[index], colours=colours)
         _name_axes(ax, spec, index, known)
-    bar = figure.colorbar(picture, ax=list(axes[: len(views)]), pad=0.015, fraction=0.045, aspect=28)
-    bar.set_label(_SCALES[spec.value_unit][0], fontsize=10.5)
-    bar.ax.tick_params(labelsize=9)
+    shown = list(axes[: len(views)])
+    _add_bar(figure, picture, shown, _SCALES[spec.value_unit][0])
+    if evidence is not None:
+        _draw_evidence(figure, shown, evidence, views, windows)
     if answer is not None:
         _draw_answer(axes[-1], answer)
     if title:
@@ -80,10 +101,21 @@ def draw_event(
     return figure
 
 
-def event_colours() -> Colormap:
-    """White where nothing is, then from light to dark: readable in print and by any colour vision (part of magma)."""
-    part = matplotlib.colormaps["magma_r"](np.linspace(0.22, 1.0, 256))
+def event_colours(below_evidence: bool = False) -> Colormap:
+    """White where nothing is, then from light to dark: readable in print and by any colour vision (part of magma).
+
+    Light greys below the colours of evidence.
+    """
+    name, first, last = ("Greys", 0.25, 0.6) if below_evidence else ("magma_r", 0.22, 1.0)
+    part = matplotlib.colormaps[name](np.linspace(first, last, 256))
     return LinearSegmentedColormap.from_list("event", part).with_extremes(bad="white")
+
+
+def evidence_colours() -> Colormap:
+    """Blue against, orange for, told apart by any colour vision; the weaker, the more of the charge shines through."""
+    strength = np.linspace(-1, 1, 257)
+    colours = np.where(strength[:, None] < 0, to_rgb(_AGAINST), to_rgb(_FOR))  # (257, 3)
+    return ListedColormap(np.column_stack([colours, np.sqrt(np.abs(strength))]), "evidence")
 
 
 def _vertex_pixel(spec: MapSpec, index: int, start: Floats, vertex: Sequence[float | None] | None) -> Mark:
@@ -130,9 +162,40 @@ def _around(span: tuple[int, int], side: int, size: int) -> slice:
     return slice(start, start + side)
 
 
-def _draw_view(ax: Axes, view: Floats, spec: MapSpec, window: tuple[slice, slice], start: Floats, mark: Mark) -> Any:
+def _add_bar(figure: Figure, picture: Any, axes: list[Axes], label: str) -> None:
+    bar = figure.colorbar(picture, ax=axes, pad=0.015, fraction=0.045, aspect=28)
+    bar.set_label(label, fontsize=10.5)
+    bar.ax.tick_params(labelsize=9)
+
+
+def _draw_evidence(
+    figure: Figure, axes: list[Axes], evidence: Evidence, views: Floats, windows: Sequence[tuple[slice, slice]]
+) -> None:
+    """Evidence over the charge of all views at one scale, which ends where 1% of the shown pixels lie beyond."""
+    pixels = np.asarray(evidence.pixels, dtype=np.float64)
+    if pixels.shape != views.shape or not np.isfinite(pixels).all():
+        raise DataError(
+            f"the evidence has shape {pixels.shape} and {np.count_nonzero(~np.isfinite(pixels))} undefined values",
+            expected=f"one finite value per pixel of the views, which have shape {views.shape}",
+        )
+    pixels = np.where(views > 0, pixels, 0.0)
+    parts = [_joined(view[window], np.sum) for view, window in zip(pixels, windows, strict=True)]
+    strength = np.abs(np.concatenate([part[part != 0] for part in parts]))
+    limit = float(np.quantile(strength, 0.99)) if len(strength) else 1.0
+    picture: Any = None
+    for ax, part in zip(axes, parts, strict=True):
+        picture = ax.imshow(
+            part, origin="lower", extent=ax.get_images()[0].get_extent(), norm=Normalize(-limit, limit),
+            cmap=evidence_colours(), interpolation="nearest", aspect=ax.get_aspect(),
+        )  # fmt: skip
+    _add_bar(figure, picture, axes, f"evidence for {symbol(evidence.target)} [log-odds]")
+
+
+def _draw_view(
+    ax: Axes, view: Floats, spec: MapSpec, window: tuple[slice, slice], start: Floats, mark: Mark, *, colours: Colormap
+) -> Any:
     _, factor, low, high = _SCALES[spec.value_unit]
-    shown = _joined(view[window] * factor)
+    shown = _joined(view[window] * factor, np.max)
     norm: Normalize = Normalize(low, high) if spec.value_unit == "grey" else LogNorm(low, high, clip=True)
     (r0, r1), (c0, c1) = ((w.start, w.stop) for w in window)
     step = math.ceil(max(r1 - r0, c1 - c0) / _MOST_PIXELS)
@@ -141,7 +204,7 @@ def _draw_view(ax: Axes, view: Floats, spec: MapSpec, window: tuple[slice, slice
     high_edge, end = low_edge + np.array(drawn) * spec.pitch, start + np.array([r1, c1]) * spec.pitch
     extent = (low_edge[1], high_edge[1], low_edge[0], high_edge[0])
     picture = ax.imshow(
-        np.ma.masked_where(shown <= 0, shown), origin="lower", extent=extent, norm=norm, cmap=event_colours(),
+        np.ma.masked_where(shown <= 0, shown), origin="lower", extent=extent, norm=norm, cmap=colours,
         interpolation="nearest", aspect="equal" if spec.axis_unit == "cm" else "auto",
     )  # fmt: skip
     if mark is not None:
@@ -152,13 +215,16 @@ def _draw_view(ax: Axes, view: Floats, spec: MapSpec, window: tuple[slice, slice
     return picture
 
 
-def _joined(view: Floats) -> Floats:
-    """The largest value of each block of pixels, with few enough blocks that a line one pixel wide stays a line."""
+def _joined(view: Floats, how: Callable[..., Any]) -> Floats:
+    """One value for each block of pixels, with few enough blocks to see each.
+
+    The largest value (``np.max``) keeps a line one pixel wide a line; the sum is for what adds up.
+    """
     step = math.ceil(max(view.shape) / _MOST_PIXELS)
     rows, cols = (-(-side // step) * step for side in view.shape)
     padded = np.zeros((rows, cols))
     padded[: view.shape[0], : view.shape[1]] = view
-    blocks: Floats = padded.reshape(rows // step, step, cols // step, step).max(axis=(1, 3))
+    blocks: Floats = how(padded.reshape(rows // step, step, cols // step, step), axis=(1, 3))
     return blocks
 
 

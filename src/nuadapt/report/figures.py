@@ -252,3 +252,39 @@ def accuracy_by_mode(evaluations: Sequence[Evaluation]) -> Figure:
     _shares_with_legend(ax)
     add_label(ax, "95% intervals", simulated=all(e.simulated for e in evaluations))
     return figure
+
+
+#: Colour, line and words of each order in which pixels are taken away or put back.
+_ORDER_LOOKS: dict[str, tuple[str, str, str]] = {
+    "gradient": ("#1a1a1a", "-", "evidence by gradient"),
+    "occlusion": ("#bd1f01", "--", "evidence by occlusion"),
+    "brightest": ("#3f90da", "-.", "brightest first"),
+    "random": ("#94a4a2", ":", "random order"),
+}
+
+
+@styled
+def evidence(evaluation: Evaluation) -> Figure:
+    """Probability of the model's answer while charged pixels are taken away, and while they are put back."""
+    numbers, curves = evaluation.metrics["evidence"], evaluation.curves
+    share = curves["evidence_share"]
+    figure = new_figure(8.8, 4.2)
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, curve, does in zip(axes, ("deletion", "insertion"), ("taken away", "put back"), strict=True):
+        for order, (ink, style, words) in _ORDER_LOOKS.items():
+            if order not in numbers[curve]:
+                continue
+            mean, low, high = curves[f"evidence_{curve}_{order}"].T
+            ax.fill_between(share, low, high, color=ink, alpha=0.15, linewidth=0)
+            area = numbers[curve][order]["area"]
+            ax.plot(share, mean, color=ink, linestyle=style, label=f"{words}   {area:.3f}")
+        ax.set(xlabel=f"share of charged pixels {does}", xlim=(0, 1), ylim=(0, 1.02))
+        ax.legend(loc="upper right" if curve == "deletion" else "lower right", title="area under the curve")
+    axes[0].set_ylabel("probability of the model's answer")
+    add_label(axes[0], simulated=evaluation.simulated)
+    add_label(axes[1], f"{numbers['n_events']} events, {_level(numbers)} intervals", simulated=evaluation.simulated)
+    return figure
+
+
+def _level(numbers: dict[str, Any]) -> str:
+    return f"{100 * numbers['config']['bootstrap']['level']:g}%"
