@@ -112,26 +112,33 @@ def fit_conformal(sample: Sample, coverage: float, score: Score = "lac") -> Conf
 
     Raises:
         ConfigError: an impossible coverage or an unknown score.
-        DataError: too few events for the coverage.
+        DataError: too few events for the coverage, or none of a class.
     """
-    _check_request(len(sample), coverage, score)
+    _check_request(sample, coverage, score)
     classifier, scorer = mapie_classifier(sample, coverage, score)
     classifier.predict_set(sample.probability[:1])  # after which MAPIE tells the quantile
     quantile = float(np.clip(scorer.quantiles_[0], 0, 1))
     return Conformal(score, coverage, quantile, len(sample))
 
 
-def _check_request(n_events: int, coverage: float, score: str) -> None:
+def _check_request(sample: Sample, coverage: float, score: str) -> None:
     if not 0 < coverage < 1:
         raise ConfigError(f"coverage {coverage:g} is impossible", expected="a share between 0 and 1, such as 0.9")
     if score not in SCORES:
         raise ConfigError(f"no conformal score '{score}'", expected=nearest(score, SCORES))
     fewest = math.ceil(1 / min(coverage, 1 - coverage)) + 1
-    if n_events < fewest:
+    if len(sample) < fewest:
         raise DataError(
-            f"{n_events} events are too few for sets with coverage {coverage:g}",
+            f"{len(sample)} events are too few for sets with coverage {coverage:g}",
             expected=f"at least {fewest} events with a true class for the sets, which take half of those given",
             next_step="Give more events, or ask for a lower coverage",
+        )
+    absent = sorted(set(range(len(sample.classes))) - set(sample.truth.tolist()))
+    if absent:
+        raise DataError(
+            f"none of the {len(sample)} events for the sets is of the class {sample.classes[absent[0]]}, "
+            "for which the sets would then hold no promise",
+            next_step="Give more events of this class",
         )
 
 
@@ -148,7 +155,7 @@ def fit_calibration(predictions: Predictions, data: Origin, coverage: float, sco
     known = predictions.select(predictions.has_label)
     half = (known.hashes() & np.uint64(1)).astype(bool)
     first, second = Sample.of(known.select(~half)), Sample.of(known.select(half))
-    _check_request(len(second), coverage, score)
+    _check_request(second, coverage, score)
     temperature = fit_temperature(first)
     after = replace(second, probability=tempered(second.probability, temperature))
     before, now = measure(second, second.weight[None]), measure(after, after.weight[None])
