@@ -16,6 +16,7 @@ COMMANDS = [
     ["validate", "store"],
     ["validate", "simulation"],
     ["train"],
+    ["calibrate"],
     ["evaluate"],
     ["predict"],
     ["model-info"],

@@ -36,6 +36,9 @@ Words = Annotated[
 Data = Annotated[Path, typer.Option("--data", help="Event store (.h5).", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", help="Where to write.", show_default=False)]
 Skip = Annotated[bool, typer.Option("--skip-bad", help="Accept that bad input files are left out.")]
+Uncalibrated = Annotated[
+    bool, typer.Option("--uncalibrated", help="The model's own probabilities, without the calibration of the run.")
+]
 Views = Annotated[
     str | None,
     typer.Option(help="Views of the input to use, in the model's order, e.g. view0,view2.", show_default=False),
@@ -56,6 +59,11 @@ class AdapterScope(StrEnum):
     text = "text"
     vision = "vision"
     both = "both"
+class SetScore(StrEnum):
+    """What conformal sets are made by."""
+
+    lac = "lac"
+    aps = "aps"
 
 
 class ImageFormat(StrEnum):
@@ -243,6 +251,26 @@ def train(
 
 
 @app.command()
+def calibrate(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    data: Data,
+    split: Annotated[str, typer.Option(help="val, or all of a store that was not trained on.")] = "val",
+    coverage: Annotated[float, typer.Option(help="Share of events whose set of classes holds the true one.")] = 0.9,
+    score: Annotated[SetScore, typer.Option(help="lac: smallest sets; aps: larger, more even ones.")] = SetScore.lac,
+    batch_size: Annotated[int, typer.Option(help="Events per batch.")] = 64,
+) -> None:
+    """Fit a temperature and conformal sets to validation events; 'evaluate' and 'predict' apply them from then on."""
+    from nuadapt.evaluation.calibrate import calibrate as fit
+
+    with progress_bar("predicting") as update:
+        made = fit(run, data, split=split, coverage=coverage, score=score.value, batch_size=batch_size, progress=update)
+    held_out = made.held_out
+    rows = [[name, *(f"{v:.4f}" for v in pair)] for name, pair in (("ECE", held_out.ece), ("NLL", held_out.nll))]
+    _table(f"On the {held_out.n_events} events without part in the temperature", ["", "before", "after"], rows)
+    out.print(f"temperature {made.temperature:.4f} and sets of coverage {coverage:g} in {run / 'calibration.json'}")
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     data: Data,
@@ -251,6 +279,7 @@ def evaluate(
     coarsen: Annotated[int, typer.Option(help="Join N x N pixels of what the model sees: 2 is half resolution.")] = 1,
     how: Annotated[str | None, typer.Option("--coarsen-how", help="sum or mean.", show_default=False)] = None,
     batch_size: Annotated[int, typer.Option(help="Events per batch.")] = 64,
+    uncalibrated: Uncalibrated = False,
 ) -> None:
     """Predictions and metrics of a trained model on a store's events."""
     from nuadapt.evaluation.evaluate import evaluate as run_evaluation
@@ -258,7 +287,15 @@ def evaluate(
 
     with progress_bar("evaluating") as update:
         run_evaluation(
-            run, data, out_dir, split=split, coarsen=coarsen, coarsen_how=how, batch_size=batch_size, progress=update
+            run,
+            data,
+            out_dir,
+            split=split,
+            coarsen=coarsen,
+            coarsen_how=how,
+            batch_size=batch_size,
+            calibrated=not uncalibrated,
+            progress=update,
         )
     metrics = read_json(out_dir / "metrics.json")
     _table("Metrics", ["", ""], [[k, str(v)] for k, v in metrics.items() if isinstance(v, int | float | str)])
@@ -273,8 +310,9 @@ def predict(
     views: Views = None,
     seed: Annotated[int, typer.Option(help="For inputs that pass through the simulation.")] = 1,
     skip_bad: Skip = False,
+    uncalibrated: Uncalibrated = False,
 ) -> None:
-    """One row per event: key, class probabilities, label."""
+    """One row per event: key, class probabilities, label; with a calibration also the set of possible classes."""
     from nuadapt.evaluation.files import predict_files
 
     with progress_bar("predicting") as update:
@@ -285,6 +323,7 @@ def predict(
             views=views.split(",") if views else None,
             seed=seed,
             skip_bad=skip_bad,
+            calibrated=not uncalibrated,
             progress=update,
         )
     for line in report.lines():

@@ -32,6 +32,8 @@ def assert_equal(a: Predictions, b: Predictions) -> None:
         one, two = getattr(a, field.name), getattr(b, field.name)
         if isinstance(one, np.ndarray) and one.dtype != object:
             np.testing.assert_array_equal(one, two, err_msg=field.name)
+        elif one is None:
+            assert two is None, field.name
         else:
             assert list(one) == list(two), field.name
 
@@ -50,6 +52,26 @@ def test_columns_are_the_agreed_ones(table: Predictions) -> None:
         *("source", "run", "subrun", "event", "weight", "p_nue_cc", "p_numu_cc", "p_nc"),
         *("label", "truth", "nu_energy", "mode", "current", "representation", "model"),
     ]
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_conformal_sets_are_a_column_of_names(table: Predictions, tmp_path: Path, name: str) -> None:
+    sets = np.array([[bool(i & 1), bool(i & 2), bool(i & 4)] for i in range(len(table))])  # empty ones, too
+    with_sets = replace(table, sets=sets)
+    with_sets.write(tmp_path / name)
+    assert_equal(Predictions.read(tmp_path / name), with_sets)
+    assert with_sets.columns()["set"][:6] == ["", "nue_cc", "numu_cc", "nue_cc|numu_cc", "nc", "nue_cc|nc"]
+    both = Predictions.concatenate([with_sets.select(np.arange(5)), with_sets.select(np.arange(5, len(table)))])
+    assert_equal(both, with_sets)
+    with pytest.raises(DataError, match="calibrated and not"):
+        Predictions.concatenate([table, with_sets])
+
+
+def test_sets_of_unknown_classes_are_refused(table: Predictions, tmp_path: Path) -> None:
+    replace(table, sets=np.ones((len(table), 3), dtype=bool)).write(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text((tmp_path / "t.csv").read_text().replace("numu_cc|nc", "nutau_cc|nc"))
+    with pytest.raises(InputFileError, match="has the class 'nutau_cc'"):
+        Predictions.read(tmp_path / "t.csv")
 
 
 def test_recorded_data_have_no_truth(synthetic: ModuleType, tmp_path: Path) -> None:

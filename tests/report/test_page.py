@@ -16,13 +16,15 @@ import pytest
 from nuadapt.errors import DataError, InputFileError, OutputError
 from nuadapt.evaluation import evaluate as evaluation_module
 from nuadapt.evaluation.bootstrap import BootstrapConfig
+from nuadapt.evaluation.calibrate import calibrate_model
 from nuadapt.evaluation.evaluate import EvaluationConfig, evaluate_model
 from nuadapt.evaluation.gallery import choose
 from nuadapt.evaluation.predict import PredictConfig
+from nuadapt.report.figures import reliability as draw_reliability
 from nuadapt.report.figures import training as draw_training
 from nuadapt.report.loading import load_evaluations, load_trainings, published
 from nuadapt.report.page import make_report
-from nuadapt.report.tables import Cell, cell, checks_markdown, metrics_markdown, run_groups
+from nuadapt.report.tables import RUN_COLUMNS, Cell, cell, checks_markdown, metrics_markdown, run_groups, set_rows
 
 FEW = BootstrapConfig(resamples=10)
 
@@ -93,6 +95,40 @@ def test_the_page_says_what_it_must(page: Path, evaluations: list[Path]) -> None
     ):
         assert needed in text, needed
     assert "<&> model" not in text
+
+
+def test_a_calibrated_evaluation_shows_both_errors_and_its_sets(
+    synthetic: ModuleType, evaluations: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation_module, "choose", lambda table: choose(table)[:1])
+    model, store = synthetic.ToyModel(id="cal", sharpness=2.0), evaluations[0].parent / "d.h5"
+    calibration = calibrate_model(model, store, EvaluationConfig(split="all"), 0.8, "lac")
+    evaluate_model(model, store, tmp_path / "e", EvaluationConfig(bootstrap=FEW), calibration=calibration)
+    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    text = make_report([tmp_path / "e", evaluations[0]], tmp_path / "r").read_text(encoding="utf-8")
+    found = metrics["conformal"]
+    for needed in (
+        "Conformal sets",
+        "wanted to hold the true class for 80% of events",
+        f"{found['coverage']:.3f}",
+        f"{found['interval'][0]:.3f} – {found['interval'][1]:.3f}",
+        f"{found['mean_size']:.2f}",
+        f"temperature {calibration.temperature:.3f}",
+        "fitted on some of these events",
+        "Red: before calibration",
+    ):
+        assert needed in text, needed
+    loaded = load_evaluations([tmp_path / "e", evaluations[0]])
+    own, calibrated = (list(RUN_COLUMNS).index(k) for k in ("ece", "ece_calibrated"))
+    with_calibration, without = (row.cells for row in run_groups(loaded)[0].ours)
+    assert with_calibration[own].text == f"{metrics['uncalibrated']['ece']:.3f}"
+    assert with_calibration[calibrated].text == f"{metrics['ece']:.3f}"
+    assert with_calibration[own] != with_calibration[calibrated]
+    assert without[calibrated] == Cell("–")
+    assert [len(set_rows(e)) for e in loaded] == [4, 0]
+    labels = [t.get_text() for t in draw_reliability(loaded[0]).axes[0].get_legend().get_texts()]
+    assert labels == [f"as trained  ECE {metrics['uncalibrated']['ece']:.3f}", f"calibrated  ECE {metrics['ece']:.3f}"]
+    assert len(draw_reliability(loaded[1]).axes[0].get_legend().get_texts()) == 1
 
 
 def test_every_figure_is_there_as_png_and_pdf(page: Path) -> None:

@@ -20,6 +20,8 @@ from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError, 
 from nuadapt.evaluation.binned import ENERGY_EDGES, by_energy, by_mode
 from nuadapt.evaluation.block import metrics_block, reliability
 from nuadapt.evaluation.bootstrap import BootstrapConfig
+from nuadapt.evaluation.calibration import DEFINITIONS as CALIBRATION_DEFINITIONS
+from nuadapt.evaluation.calibration import Calibration, calibration_metrics, read_calibration
 from nuadapt.evaluation.curves import curves_of
 from nuadapt.evaluation.gallery import Gallery, choose, describe, vertices, write_gallery
 from nuadapt.evaluation.metrics import DEFINITIONS, Sample
@@ -36,6 +38,7 @@ from nuadapt.evaluation.predict import (
 )
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import Model, Progress
+from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import PixelMaps
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.store import EventStore
@@ -80,22 +83,35 @@ def evaluate(
     resamples: int = 500,
     seed: int = 1,
     csv: bool = False,
+    calibrated: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Evaluate the run folder ``run`` on the store ``data`` into the folder ``out``; see :func:`evaluate_model`."""
+    """Evaluate the run folder ``run`` on the store ``data`` into the folder ``out``; see :func:`evaluate_model`.
+
+    A calibration in the run folder is applied if ``calibrated``.
+    """
     from nuadapt.models.run import load_run
 
     predict = PredictConfig(coarsen, coarsen_how, batch_size, views)
     config = EvaluationConfig(split, predict, BootstrapConfig(resamples, seed), csv=csv)
-    return evaluate_model(load_run(run), data, out, config, progress=progress)
+    model = load_run(run)
+    calibration = read_calibration(run, model) if calibrated else None
+    return evaluate_model(model, data, out, config, calibration=calibration, progress=progress)
 
 
 def evaluate_model(
-    model: Model, data: Path, out: Path, config: EvaluationConfig | None = None, *, progress: Progress | None = None
+    model: Model,
+    data: Path,
+    out: Path,
+    config: EvaluationConfig | None = None,
+    *,
+    calibration: Calibration | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write record.json, predictions.parquet (and .csv), metrics.json, curves.npz and gallery.npz into ``out``.
 
     Gives the content of metrics.json. On a finished folder it returns at once, on an unfinished one it goes on.
+    With a ``calibration`` all results are of calibrated probabilities, and metrics.json tells the others, too.
 
     Raises:
         OutputError: ``out`` holds something else.
@@ -103,20 +119,25 @@ def evaluate_model(
         InputFileError: ``data`` is not a store.
     """
     config = config or EvaluationConfig()
-    check_task(model)
     with EventStore(data) as store:
-        rows = _rows(store, config)
-        _check_views(store, model, config)
-        record = evaluation_record(model, store, rows, config)
+        rows = usable_rows(store, model, config)
+        record = evaluation_record(model, store, rows, config, calibration)
         if _prepared(out, record) and all((out / name).is_file() for name in FILES):
             return dict(read_json(out / "metrics.json"))
-        predictions, stopwatch = _predicted(model, store, rows, config, out, progress)
+        raw, stopwatch = _predicted(model, store, rows, config, out, progress)
+        predictions = raw if calibration is None else calibration.applied(raw)
         predictions.write(out / "predictions.parquet")
         if config.csv:
             predictions.write(out / "predictions.csv")
         write_gallery(out / "gallery.npz", _gallery(predictions, store, rows, model, config))
     write_npz(out / "curves.npz", curves_of(Sample.of(predictions)))
     metrics = all_metrics(predictions, config, stopwatch)
+    if calibration is not None:
+        metrics |= calibration_metrics(raw, calibration, config.bootstrap)
+        metrics["independent_of_calibration"] = not calibration.data.overlaps(
+            record["data"]["key_fingerprint"], config.split
+        )
+        metrics["definitions"] = metrics["definitions"] | CALIBRATION_DEFINITIONS
     write_json(out / "metrics.json", metrics)
     shutil.rmtree(out / _PARTS, ignore_errors=True)
     return metrics
@@ -175,7 +196,11 @@ def _time_interval(stopwatch: Stopwatch, config: BootstrapConfig) -> list[float]
 
 
 def evaluation_record(
-    model: Model, store: EventStore, rows: npt.NDArray[np.int64], config: EvaluationConfig
+    model: Model,
+    store: EventStore,
+    rows: npt.NDArray[np.int64],
+    config: EvaluationConfig,
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Which model saw which events how; equal records mean equal predictions."""
     data = {
@@ -188,6 +213,8 @@ def evaluation_record(
         "complete": store.complete,
     }
     about = {"id": model.id, "classes": list(model.classes), "input": model.input.as_dict(), "record": model.record}
+    if calibration is not None:
+        about["calibration"] = calibration.as_dict()
     plain: dict[str, Any] = json.loads(json.dumps({"model": about, "data": data}))
     return make_record("evaluate", config.as_dict(), **plain)
 
@@ -200,7 +227,13 @@ def key_fingerprint(store: EventStore) -> str:
     return digest.hexdigest()
 
 
-def _rows(store: EventStore, config: EvaluationConfig) -> npt.NDArray[np.int64]:
+def usable_rows(store: EventStore, model: Model, config: EvaluationConfig) -> npt.NDArray[np.int64]:
+    """Rows of the split, after a look at whether the model can read them.
+
+    Raises:
+        DataError: no events in the split, no pixel maps, a view is missing, a model of another task.
+    """
+    check_task(model)
     rows = store.rows_of(config.split)
     if not len(rows):
         raise DataError(
@@ -208,6 +241,7 @@ def _rows(store: EventStore, config: EvaluationConfig) -> npt.NDArray[np.int64]:
             where=store.path,
             next_step="Choose another split, or 'all' for a file without splits",
         )
+    _check_views(store, model, config)
     return rows
 
 
@@ -259,7 +293,7 @@ def _predicted(
         part = _finished_part(place, len(chunk), stopwatch)
         if part is None:
             mine = Stopwatch()
-            part = predict_batches(model, _batches(store, chunk, config), config.predict, stopwatch=mine)
+            part = predict_batches(model, batches_of(store, chunk, config), config.predict, stopwatch=mine)
             part.write(place)
             write_json(place.with_suffix(".json"), {"events": mine.events, "seconds": mine.seconds})
             stopwatch.events += mine.events
@@ -270,7 +304,8 @@ def _predicted(
     return Predictions.concatenate(parts), stopwatch
 
 
-def _batches(store: EventStore, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> Iterator[Any]:
+def batches_of(store: EventStore, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> Iterator[EventBatch]:
+    """The events ``rows`` of a store, as many at a time as the model gets."""
     for start in range(0, len(rows), config.predict.batch_size):
         yield store.read(rows[start : start + config.predict.batch_size])
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from nuadapt.errors import ConfigError, InputFileError, NuadaptError, listed
+from nuadapt.evaluation.calibration import read_calibration
 from nuadapt.evaluation.predict import PredictConfig, iter_predictions
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import Model, Progress
@@ -41,16 +42,19 @@ def predict_files(
     views: Sequence[str] | None = None,
     seed: int = 1,
     skip_bad: bool = False,
+    calibrated: bool = True,
     progress: Progress | None = None,
 ) -> FilesReport:
     """Predict all events of ``inputs`` with the run folder ``run`` into a .csv or .parquet table.
 
     ``views`` name the views of the data that stand for the model's. Every good input is predicted and written
-    even if others are bad. NuHepMC events pass through the default simulation with ``seed``.
+    even if others are bad. NuHepMC events pass through the default simulation with ``seed``. A calibration in the
+    run folder is applied if ``calibrated``.
 
     Raises:
         OutputError: ``out`` exists or is not writable; nothing was read then.
-        InputFileError: no usable input; or, after the table is written, bad inputs without ``skip_bad``.
+        InputFileError: no usable run, calibration or input; or, after the table is written, bad inputs without
+            ``skip_bad``.
     """
     from nuadapt.models.run import load_run
     from nuadapt.sources.ingest import check_output
@@ -59,6 +63,7 @@ def predict_files(
         raise ConfigError(f"cannot write a table named '{out.name}'", expected="a name ending in .csv or .parquet")
     check_output(out)
     model, report = load_run(run), FilesReport(len(inputs))
+    calibration = read_calibration(run, model) if calibrated else None
     config = PredictConfig(views=tuple(views) if views else None)
     parts: list[Predictions] = []
     for done, path in enumerate(inputs):
@@ -71,6 +76,8 @@ def predict_files(
     if not parts:
         raise InputFileError(listed([reason for _, reason in report.bad], limit=3) or "no inputs given")
     table = Predictions.concatenate(parts)
+    if calibration is not None:
+        table = calibration.applied(table)
     table.write(out)
     report.n_events = len(table)
     if report.bad and not skip_bad:

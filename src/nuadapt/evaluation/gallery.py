@@ -14,7 +14,6 @@ from nuadapt.evaluation.npz import Array, read_npz, write_npz
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import MapSpec, PixelMaps
-from nuadapt.events.splits import hash_keys
 from nuadapt.events.truth import NO_LABEL, Current, InteractionMode
 
 _MAP_ARRAYS = ("offsets", "row", "col", "value", "origin")
@@ -49,7 +48,7 @@ def choose(predictions: Predictions) -> list[Choice]:
     label the most confident event and one by hash.
     """
     confidence = np.take_along_axis(predictions.probability, predictions.label[:, None], axis=1)[:, 0]
-    lowest_hash = -_hashes(predictions).astype(np.float64)
+    lowest_hash = -predictions.hashes().astype(np.float64)
     right, has_truth = predictions.truth == predictions.label, bool(predictions.has_label.any())
     chosen: dict[int, Choice] = {}
     for index in range(len(predictions.classes)):
@@ -64,11 +63,6 @@ def choose(predictions: Predictions) -> list[Choice]:
                     row = rows[int(np.argmax(score[rows]))]
                     chosen[row] = Choice(row, f"{word}, {rule}")
     return list(chosen.values())
-
-
-def _hashes(predictions: Predictions) -> Array:
-    names, source = np.unique(predictions.source.astype(str), return_inverse=True)
-    return hash_keys(predictions.run, predictions.subrun, predictions.event, source, [str(n) for n in names])
 
 
 def describe(predictions: Predictions, choice: Choice, vertex: Array) -> dict[str, Any]:

@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from nuadapt.errors import DataError, InputFileError, OutputError, nearest, require
 from nuadapt.events.batch import EventBatch
+from nuadapt.events.splits import hash_keys
 from nuadapt.events.truth import FLAVOUR_CLASSES, NO_LABEL, Current, InteractionMode
 
 Array = npt.NDArray[Any]
 #: Rows of class probabilities must add up to 1 within this.
 SUM_TOLERANCE = 1e-6
 _PREFIX = "p_"
+_SET, _BETWEEN = "set", "|"  # column of the conformal sets, as in nue_cc|nc
 _INTEGERS = ("run", "subrun", "event")
 _PLAIN = ("source", *_INTEGERS, "weight")
 _AFTER = ("label", "truth", "nu_energy", "mode", "current", "representation", "model")
@@ -30,7 +32,8 @@ class Predictions:
     ``source`` (N,) file or generator name, ``run``, ``subrun``, ``event`` (N,) int64, ``weight`` (N,) float64,
     ``probability`` (N, C), ``label`` and ``truth`` (N,) indices into ``classes`` (``truth`` is NO_LABEL where
     the event belongs to none, or nothing is known), ``nu_energy`` (N,) GeV, NaN where unknown, ``mode`` and
-    ``current`` (N,) codes of InteractionMode and Current.
+    ``current`` (N,) codes of InteractionMode and Current. ``sets`` (N, C) says which classes are in the conformal
+    set; None for predictions that are not calibrated.
     """
 
     classes: tuple[str, ...]
@@ -47,6 +50,7 @@ class Predictions:
     nu_energy: npt.NDArray[np.float64]
     mode: npt.NDArray[np.int64]
     current: npt.NDArray[np.int64]
+    sets: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.event)
@@ -55,6 +59,11 @@ class Predictions:
     def has_label(self) -> npt.NDArray[np.bool_]:
         """True where the true class is known, shape (N,)."""
         return np.asarray(self.truth != NO_LABEL)
+
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """64-bit hash of each event key, shape (N,)."""
+        names, source = np.unique(self.source.astype(str), return_inverse=True)
+        return hash_keys(self.run, self.subrun, self.event, source, [str(n) for n in names])
 
     def problems(self) -> list[str]:
         """What is wrong with the numbers, one sentence each; empty for a sound table."""
@@ -77,8 +86,11 @@ class Predictions:
 
     def select(self, index: Array) -> Predictions:
         """The rows ``index`` (integers or a boolean mask), in that order."""
-        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _CONSTANTS}
-        return replace(self, **{name: column[index] for name, column in arrays.items()})
+        return replace(self, **{name: getattr(self, name)[index] for name in self._arrays()})
+
+    def _arrays(self) -> list[str]:
+        """Names of the columns that this table has."""
+        return [f.name for f in fields(self) if f.name not in _CONSTANTS and getattr(self, f.name) is not None]
 
     @classmethod
     def of_batch(cls, batch: EventBatch, probability: Array, classes: Sequence[str], model: str) -> Predictions:
@@ -117,15 +129,14 @@ class Predictions:
         """All rows of ``parts`` in order.
 
         Raises:
-            DataError: no parts, or parts of different models or classes.
+            DataError: no parts, or parts of different models or classes, or only some calibrated.
         """
         if not parts:
             raise DataError("no events: there is nothing to predict")
-        if any(
-            tuple(getattr(p, n) for n in _CONSTANTS) != tuple(getattr(parts[0], n) for n in _CONSTANTS) for p in parts
-        ):
-            raise DataError("predictions of different models or classes cannot be joined")
-        names = [f.name for f in fields(parts[0]) if f.name not in _CONSTANTS]
+        kinds = [(*(getattr(p, n) for n in _CONSTANTS), p.sets is None) for p in parts]
+        if any(kind != kinds[0] for kind in kinds):
+            raise DataError("predictions of different models or classes, or calibrated and not, cannot be joined")
+        names = parts[0]._arrays()
         joined: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
         return replace(parts[0], **joined)
 
@@ -135,6 +146,8 @@ class Predictions:
         table: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
         table |= {_PREFIX + c: self.probability[:, i] for i, c in enumerate(self.classes)}
         table["label"], table["truth"] = names[self.label], names[self.truth]
+        if self.sets is not None:
+            table[_SET] = [_BETWEEN.join(c for c, i in zip(self.classes, row, strict=True) if i) for row in self.sets]
         table["nu_energy"] = [None if np.isnan(e) else float(e) for e in self.nu_energy]
         table["mode"] = [InteractionMode(m).name for m in self.mode]
         table["current"] = [Current(c).name for c in self.current]
@@ -196,6 +209,7 @@ class Predictions:
                 nu_energy=_floats(columns["nu_energy"]),
                 mode=_codes(columns["mode"], {m.name: int(m) for m in InteractionMode}, "mode"),
                 current=_codes(columns["current"], {c.name: int(c) for c in Current}, "current"),
+                sets=_sets(table.column(_SET).to_pylist(), classes) if _SET in names else None,
             )
         except (ValueError, TypeError) as error:
             raise InputFileError(f"this is not a table of predictions ({error})", where=path) from error
@@ -236,6 +250,15 @@ def _codes(values: Sequence[Any], table: dict[Any, int], name: str) -> npt.NDArr
     return np.array([table[v] for v in values], dtype=np.int64)
 
 
+def _sets(values: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Sets of class names as booleans (N, C); an empty cell is an empty set."""
+    named = [set(v.split(_BETWEEN)) if v else set() for v in values]
+    unknown = sorted(set().union(*named) - set(classes))
+    if unknown:
+        raise ValueError(f"the column '{_SET}' has the class {unknown[0]!r}; {nearest(unknown[0], classes)}")
+    return np.array([[c in names for c in classes] for names in named], dtype=bool).reshape(-1, len(classes))
+
+
 def _write_table(table: Any, path: Path) -> None:
     if path.suffix == ".csv":
         require("pyarrow.csv", "training").write_csv(table, path)
@@ -261,5 +284,5 @@ def _read_table(path: Path) -> Any:
 
 def _csv_types(pa: Any) -> dict[str, Any]:
     # Stated, because a column of empty cells has no type of its own.
-    kinds = dict.fromkeys((*_PLAIN, *_AFTER), pa.string())
+    kinds = dict.fromkeys((*_PLAIN, *_AFTER, _SET), pa.string())
     return kinds | dict.fromkeys(_INTEGERS, pa.int64()) | dict.fromkeys(("weight", "nu_energy"), pa.float64())

@@ -106,28 +106,44 @@ def roc(evaluation: Evaluation) -> Figure:
 
 @styled
 def reliability(evaluation: Evaluation) -> Figure:
-    """Accuracy against the probability of the label, with the share of events per bin below."""
-    bins = evaluation.metrics["reliability"]
+    """Accuracy against the probability of the label, with the share of events per bin below.
+
+    Of a calibrated evaluation the model's own probabilities are shown, too, as open circles.
+    """
+    metrics = evaluation.metrics
+    bins, before = metrics["reliability"], metrics.get("uncalibrated")
     figure = new_figure(5.2, 5.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    used = [b for b in bins if b["accuracy"] is not None]
-    value, error = _errors([b["accuracy"] for b in used], [b["interval"] for b in used])
     above.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
-    above.errorbar([b["mean_confidence"] for b in used], value, yerr=error, fmt="o", color="#1a1a1a")
-    found = evaluation.metrics["ece"]
+    if before:
+        look: dict[str, Any] = {"color": "#bd1f01", "markerfacecolor": "white"}
+        _accuracies(above, before["reliability"], "as trained", before["ece"], **look)
+    _accuracies(above, bins, "calibrated" if before else "", metrics["ece"], color="#1a1a1a")
     above.set(ylabel="accuracy", ylim=(0, 1.05))
-    if found is not None:
-        above.text(0.05, 0.93, f"ECE {found:.3f}", transform=above.transAxes, va="top")
-    edges = np.array([b["low"] for b in bins] + [1.0])
-    weight = np.array([b["weight"] for b in bins])
-    mplhep.histplot(
-        weight / max(weight.sum(), 1e-300), edges, ax=below, histtype="fill", color="#3f90da", alpha=0.75, flow="none"
-    )
+    above.legend(loc="upper left")
+    edges, share = _shares(bins)
+    mplhep.histplot(share, edges, ax=below, histtype="fill", color="#3f90da", alpha=0.75, flow="none")
+    if before:
+        mplhep.histplot(_shares(before["reliability"])[1], edges, ax=below, color="#bd1f01", flow="none", linewidth=1.2)
     below.set(xlabel="probability of the label", ylabel="share", xlim=(0, 1.02))
     below.set_ylim(bottom=0)
     add_label(above, _about(evaluation), simulated=evaluation.simulated)
     figure.align_ylabels([above, below])
     return figure
+
+
+def _accuracies(ax: Axes, bins: list[dict[str, Any]], name: str, ece: float | None, **look: Any) -> None:
+    """Accuracy in the bins that have events, at their mean probability, named with the calibration error."""
+    used = [b for b in bins if b["accuracy"] is not None]
+    value, error = _errors([b["accuracy"] for b in used], [b["interval"] for b in used])
+    label = f"{name}  ECE {_number(ece):.3f}".strip()
+    ax.errorbar([b["mean_confidence"] for b in used], value, yerr=error, fmt="o", label=label, **look)
+
+
+def _shares(bins: list[dict[str, Any]]) -> tuple[Floats, Floats]:
+    """Edges (n + 1,) of the bins of probability and the share of event weight in each (n,)."""
+    weight = np.array([b["weight"] for b in bins])
+    return np.array([b["low"] for b in bins] + [1.0]), weight / max(weight.sum(), 1e-300)
 
 
 @styled

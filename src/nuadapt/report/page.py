@@ -17,7 +17,16 @@ from nuadapt.report import figures
 from nuadapt.report.event_display import draw_event
 from nuadapt.report.loading import Evaluation, Training, load_evaluations, load_trainings, published
 from nuadapt.report.style import colour, embedded, save, title
-from nuadapt.report.tables import CLASS_COLUMNS, RUN_COLUMNS, Row, class_rows, metrics_markdown, run_groups
+from nuadapt.report.tables import (
+    CLASS_COLUMNS,
+    RUN_COLUMNS,
+    Row,
+    class_rows,
+    metrics_markdown,
+    run_groups,
+    set_columns,
+    set_rows,
+)
 
 _OUTPUTS = {"index.html", "results.md", "figures"}
 _MARK = '<meta name="generator" content="nuadapt report">'
@@ -53,6 +62,9 @@ class RunSection:
     facts: list[tuple[str, str]]
     remarks: list[str]
     class_rows: list[Row]
+    set_headings: list[str]
+    set_rows: list[Row]
+    set_words: str
     wide: list[Picture]
     figures: list[Picture]
     gallery: list[EventCard]
@@ -191,6 +203,9 @@ def _section(evaluation: Evaluation, place: Path) -> RunSection:
         facts=_facts(evaluation),
         remarks=_remarks(evaluation),
         class_rows=class_rows(evaluation) if evaluation.has_truth else [],
+        set_headings=set_columns(evaluation),
+        set_rows=set_rows(evaluation),
+        set_words=_set_words(evaluation),
         wide=_wide_figures(evaluation, place / slug) if evaluation.has_truth else [],
         figures=_narrow_figures(evaluation, place / slug) if evaluation.has_truth else [],
         gallery=_cards(evaluation, place / slug / "events"),
@@ -211,6 +226,10 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("resolution", evaluation.resolution),
         ("fingerprint", str(data.get("key_fingerprint", "?"))[:16]),
     ]
+    if calibration := evaluation.record.get("model", {}).get("calibration"):
+        words = f"temperature {calibration['temperature']:.3f} from {calibration['n_events']} events, sets from"
+        origin = f"of {calibration['data']['file']}, split {calibration['data']['split']}"
+        facts.append(("calibration", f"{words} {calibration['conformal']['n_events']} others {origin}"))
     if spec:
         pitch = " x ".join(f"{p:g}" for p in spec["pitch"])
         shape = " x ".join(str(s) for s in spec["shape"])
@@ -230,7 +249,22 @@ def _remarks(evaluation: Evaluation) -> list[str]:
         remarks.append(f"{metrics['n_without_label']} events belong to none of the classes and are not scored.")
     if not evaluation.record.get("data", {}).get("complete", True):
         remarks.append("The store was not finished by its writer: these are the events that it holds.")
+    if not metrics.get("independent_of_calibration", True):
+        remarks.append("The calibration was fitted on some of these events: its errors and coverage flatter it.")
     return remarks + [f"Undefined: {reason}." for reason in metrics["undefined"] if metrics["n_events"]]
+
+
+def _set_words(evaluation: Evaluation) -> str:
+    """What the conformal sets promise."""
+    found = evaluation.metrics.get("conformal")
+    if found is None:
+        return ""
+    return (
+        f"A set of classes for each event ({found['score'].upper()}), wanted to hold the true class for "
+        f"{100 * found['coverage_wanted']:g}% of events; because they were fitted on finitely many events, "
+        f"± {100 * found['coverage_spread']:.1f}% are expected around it. The promise is for all events together, not "
+        "for each class. Other columns: shares of events by the number of classes in the set."
+    )
 
 
 def _wide_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
@@ -265,6 +299,7 @@ def _narrow_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
     found = []
     if evaluation.metrics["reliability"]:
         words = "Below: share of event weight per bin. Above the diagonal the model is right more often than it says."
+        words += " Red: before calibration." if "uncalibrated" in evaluation.metrics else ""
         found.append(_picture(figures.reliability(evaluation), place / "reliability", "Reliability", words))
     if any(b["low"] is not None for b in evaluation.metrics["by_energy"]):
         words = "Share of each true class that gets the right label."

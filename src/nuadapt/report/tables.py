@@ -17,6 +17,7 @@ RUN_COLUMNS: dict[str, tuple[str, int]] = {
     "macro_recall": ("recall (macro)", 3),
     "auc_ovr_macro": ("AUC (macro, one vs rest)", 3),
     "ece": ("ECE", 3),
+    "ece_calibrated": ("ECE, calibrated", 3),
     "ms_per_event": ("ms per event", 1),
     "peak_memory_MB": ("peak memory [MB]", 0),
 }
@@ -90,8 +91,15 @@ def run_groups(evaluations: Sequence[Evaluation]) -> list[Group]:
 
 def _run_row(evaluation: Evaluation) -> Row:
     metrics = evaluation.metrics
-    limits = metrics["intervals"] | {"ms_per_event": metrics.get("ms_per_event_interval")}
-    cells = tuple(cell(metrics.get(k), limits.get(k), d) for k, (_, d) in RUN_COLUMNS.items())
+    own = metrics.get("uncalibrated", metrics)  # the model's own probabilities, so that runs can be compared
+    values = metrics | {"ece": own.get("ece")}
+    limits = metrics["intervals"] | {
+        "ece": own["intervals"].get("ece"),
+        "ms_per_event": metrics.get("ms_per_event_interval"),
+    }
+    if "uncalibrated" in metrics:
+        values["ece_calibrated"], limits["ece_calibrated"] = metrics["ece"], metrics["intervals"]["ece"]
+    cells = tuple(cell(values.get(k), limits.get(k), d) for k, (_, d) in RUN_COLUMNS.items())
     return Row(evaluation.name, str(metrics["n_events"]), cells)
 
 
@@ -109,6 +117,26 @@ def class_rows(evaluation: Evaluation) -> list[Row]:
         cells = tuple(cell(mine[k], mine["intervals"][k]) for k in CLASS_COLUMNS)
         rows.append(Row(title(name), str(mine["n_events"]), cells))
     return rows
+
+
+def set_columns(evaluation: Evaluation) -> list[str]:
+    """Headings of the table of conformal sets."""
+    sizes = [f"{n} class{'es' * (n > 1)}" for n in range(1, len(evaluation.classes) + 1)]
+    return ["coverage", "mean set size", "no class", *sizes]
+
+
+def set_rows(evaluation: Evaluation) -> list[Row]:
+    """Coverage and sizes of the conformal sets, of all events and by true class; empty without calibration."""
+    found = evaluation.metrics.get("conformal")
+    if found is None:
+        return []
+    parts = [("all events", found), *((title(c), found["per_class"][c]) for c in evaluation.classes)]
+    return [_set_row(name, part) for name, part in parts if part["mean_size"] is not None]
+
+
+def _set_row(name: str, part: Mapping[str, Any]) -> Row:
+    cells = (cell(part["coverage"], part["interval"]), cell(part["mean_size"], decimals=2), *map(cell, part["sizes"]))
+    return Row(name, str(part["n_events"]), cells)
 
 
 def metrics_markdown(evaluations: Sequence[Evaluation]) -> str:
