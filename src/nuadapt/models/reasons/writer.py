@@ -101,9 +101,7 @@ def _parts(claims: Claims, rng: np.random.Generator, own_sentence: float) -> lis
     return [parts[i] for i in rng.permutation(len(parts))]
 
 
-def _with_detail(
-    claims: Claims, names: tuple[str, str, str], rng: np.random.Generator, own_sentence: float
-) -> _Part:
+def _with_detail(claims: Claims, names: tuple[str, str, str], rng: np.random.Generator, own_sentence: float) -> _Part:
     """The muon-like track or the shower (presence, kind, tail) as one part."""
     presence, kind, tail = ((name, getattr(claims, name)) for name in names)
     thing = _one_of(rng, *(kind if kind[1] is not None else presence))
