@@ -61,7 +61,9 @@ def test_baseline_is_the_most_frequent_value_where_claims_are_judged() -> None:
     assert block["precision"]["value"] == 3 / 9
 
 
-@pytest.mark.parametrize(("right", "n", "expected"), [(8, 10, (0.4902, 0.9433)), (0, 10, (0.0, 0.2775)), (1, 1, (0.2065, 1.0))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("right", "n", "expected"), [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611))]
+)
 def test_wilson_against_published_values(right: int, n: int, expected: tuple[float, float]) -> None:
     """Newcombe, Stat. Med. 17 (1998) 857, method 3."""
     assert wilson(right, n) == pytest.approx(expected, abs=2e-4)

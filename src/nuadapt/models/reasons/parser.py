@@ -40,10 +40,15 @@ _REWRITES = tuple(
         (r"[\u2018\u2019]", "'"),
         (r"\bcannot\b", "can not"),
         (r"n't\b", " not"),
-        (r"\b(anti-?)?(electron|muon|tau)[ -](anti-?)?neutrinos?\b|\bn(u|eutrino) ?-?(mu|e)\b|\bnu(mu|e)\b", "neutrino"),
+        (r"\b(anti-?)?(electron|muon|tau)[ -](anti-?)?neutrinos?\b", "neutrino"),
+        (r"\bn(u|eutrino)[ -]*(mu|e)\b", "neutrino"),
         (r"\b(muon|electron)s? (or|nor) (muon|electron)s?\b", "lepton"),
         (r"\bbetween (it|the [\w-]+) and (it|the [\w-]+)\b", "to the vertex"),
-        (r"\b(at|near|from) (the|a|its|one) ((muon-like|muon|track)( track)?('s)? )?end( of (the|a|its) [\w -]*?(track|muon))?\b", ""),
+        (
+            r"\b(at|near|from) (the|a|its|one) ((muon-like|muon|track)( track)?('s)? )?end"
+            r"( of (the|a|its) [\w -]*?(track|muon))?\b",
+            "",
+        ),
         (r"\b(minimum|minimally)[ -]ioni[sz]ing (particle )?", "muon-like "),
         (rf"\b({_ADJECTIVES})(?:,? and|, but|,) (?=(?:{_ADJECTIVES})\b)", r"\1 "),
         (r"\bhalf a met(re|er)\b", "50 cm"),
@@ -55,7 +60,7 @@ _REWRITES = tuple(
         (r"\b(one|two|three|four) or (two|three|four|five)\b", r"\1 to \2"),
         (r"\b(or|nor) (visible|any|a|an) ", r"\1 "),
     )
-)  # fmt: skip
+)
 _METRES = re.compile(r"(\d+(?:\.\d+)?) ?(m|met(?:re|er)s?)\b")
 _CLAUSE = re.compile(r"(?<!\d)[.](?!\d)|[.](?=\s|$)|[!?;:\n()]")
 _JOINT = re.compile(
@@ -83,7 +88,8 @@ _NOT_BEFORE = re.compile(
     r"\b(no|nothing|not|without|neither|nor|lack(s|ing)?|absence|absent|missing|devoid|free of|zero|never|none)\b"
 )
 _NOT_AFTER = re.compile(
-    r"\b(not|never|nowhere|no longer)\b[\w ]*\b(visible|seen|present|found|observed|there|identified|detected|see|find)\b"
+    r"\b(not|never|nowhere|no longer)\b[\w ]*"
+    r"\b(visible|seen|present|found|observed|there|identified|detected|see|find)\b"
     r"|\b(absent|missing|lacking|invisible|nowhere)\b|\bis not there\b"
 )
 _OTHER = re.compile(r"\b(other|others|another|second|secondary|additional|further|extra|more|smaller|remaining)\b")
@@ -97,7 +103,8 @@ _MUON = re.compile(r"\bmuon|\bmip\b")
 _CONTAINED = re.compile(r"\b(contained|stop(s|ping|ped)?|rang(es|ing) out|comes? to rest)\b|\bend(s|ing)? (with)?in")
 _EXITING = re.compile(
     r"\b(exit(s|ing|ed)?|escap(es?|ing)|uncontained)\b|\b(leav(es?|ing)|left|cross(es|ing)|reach(es|ing)) "
-    r"(the )?(whole |entire |edge of the |border of the )*(map|view|picture|image|detector|frame|volume|argon|edge|border)"
+    r"(the )?(whole |entire |edge of the |border of the )*"
+    r"(map|view|picture|image|detector|frame|volume|argon|edge|border)"
     r"|\brun(s|ning)? out of the (map|view|picture|image|detector|frame)"
 )
 _SMALL = re.compile(r"\b(small|weak|faint|low-energy|minor|little|modest|tiny|soft)\b")

@@ -80,7 +80,7 @@ def write_reason(claims: Claims, label: str, rng: np.random.Generator) -> str:
 
 def _one_of(rng: np.random.Generator, *path: str) -> str:
     """A phrase from the list at ``path``."""
-    found = phrasings()
+    found: Any = phrasings()
     for name in path:
         found = found[name]
     return str(found[int(rng.integers(len(found)))])
