@@ -59,6 +59,8 @@ class AdapterScope(StrEnum):
     text = "text"
     vision = "vision"
     both = "both"
+
+
 class SetScore(StrEnum):
     """What conformal sets are made by."""
 
@@ -280,9 +282,12 @@ def evaluate(
     how: Annotated[str | None, typer.Option("--coarsen-how", help="sum or mean.", show_default=False)] = None,
     batch_size: Annotated[int, typer.Option(help="Events per batch.")] = 64,
     uncalibrated: Uncalibrated = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Also score reasons and test pixel evidence.")] = False,
+    explain_events: Annotated[int, typer.Option(help="Events whose reasons are scored.")] = 1000,
 ) -> None:
     """Predictions and metrics of a trained model on a store's events."""
     from nuadapt.evaluation.evaluate import evaluate as run_evaluation
+    from nuadapt.evaluation.explain.stage import ExplainConfig
     from nuadapt.record import read_json
 
     with progress_bar("evaluating") as update:
@@ -295,6 +300,7 @@ def evaluate(
             coarsen_how=how,
             batch_size=batch_size,
             calibrated=not uncalibrated,
+            explained=ExplainConfig(reasons=explain_events) if explain else None,
             progress=update,
         )
     metrics = read_json(out_dir / "metrics.json")
@@ -311,6 +317,7 @@ def predict(
     seed: Annotated[int, typer.Option(help="For inputs that pass through the simulation.")] = 1,
     skip_bad: Skip = False,
     uncalibrated: Uncalibrated = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Add a reason in words.")] = False,
 ) -> None:
     """One row per event: key, class probabilities, label; with a calibration also the set of possible classes."""
     from nuadapt.evaluation.files import predict_files
@@ -324,6 +331,7 @@ def predict(
             seed=seed,
             skip_bad=skip_bad,
             calibrated=not uncalibrated,
+            explain=explain,
             progress=update,
         )
     for line in report.lines():

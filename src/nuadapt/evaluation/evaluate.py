@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,9 @@ from nuadapt.events.pixelmap import PixelMaps
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.store import EventStore
 from nuadapt.record import make_record, read_json, write_json
+
+if TYPE_CHECKING:
+    from nuadapt.evaluation.explain.stage import ExplainConfig
 
 FILES = ("record.json", "predictions.parquet", "metrics.json", "curves.npz", "gallery.npz")
 _PARTS = "parts"  # folder of finished parts while the model runs
@@ -84,19 +87,27 @@ def evaluate(
     seed: int = 1,
     csv: bool = False,
     calibrated: bool = True,
+    explained: ExplainConfig | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Evaluate the run folder ``run`` on the store ``data`` into the folder ``out``; see :func:`evaluate_model`.
 
-    A calibration in the run folder is applied if ``calibrated``.
+    A calibration in the run folder is applied if ``calibrated``. With ``explained`` the folder also gets the reasons
+    and the evidence of :mod:`nuadapt.evaluation.explain.stage`.
     """
+    from nuadapt.evaluation.explain.stage import explain
     from nuadapt.models.run import load_run
 
     predict = PredictConfig(coarsen, coarsen_how, batch_size, views)
     config = EvaluationConfig(split, predict, BootstrapConfig(resamples, seed), csv=csv)
     model = load_run(run)
     calibration = read_calibration(run, model) if calibrated else None
-    return evaluate_model(model, data, out, config, calibration=calibration, progress=progress)
+    metrics = evaluate_model(model, data, out, config, calibration=calibration, progress=progress)
+    if explained is not None:
+        with EventStore(data) as store:
+            rows = usable_rows(store, model, config)
+        explain(model, data, out, explained, predict, rows=rows, progress=progress)
+    return metrics
 
 
 def evaluate_model(

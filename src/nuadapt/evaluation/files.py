@@ -43,13 +43,14 @@ def predict_files(
     seed: int = 1,
     skip_bad: bool = False,
     calibrated: bool = True,
+    explain: bool = False,
     progress: Progress | None = None,
 ) -> FilesReport:
     """Predict all events of ``inputs`` with the run folder ``run`` into a .csv or .parquet table.
 
     ``views`` name the views of the data that stand for the model's. Every good input is predicted and written
     even if others are bad. NuHepMC events pass through the default simulation with ``seed``. A calibration in the
-    run folder is applied if ``calibrated``.
+    run folder is applied if ``calibrated``. With ``explain`` each row has a reason in words.
 
     Raises:
         OutputError: ``out`` exists or is not writable; nothing was read then.
@@ -64,7 +65,11 @@ def predict_files(
     check_output(out)
     model, report = load_run(run), FilesReport(len(inputs))
     calibration = read_calibration(run, model) if calibrated else None
-    config = PredictConfig(views=tuple(views) if views else None)
+    if explain and not model.gives_reasons:
+        raise ConfigError(
+            f"the model {model.id} gives no reasons in words", expected="a vision-language model, such as nuadapt-vlm"
+        )
+    config = PredictConfig(views=tuple(views) if views else None, explain=explain)
     parts: list[Predictions] = []
     for done, path in enumerate(inputs):
         try:

@@ -33,12 +33,14 @@ class PredictConfig:
     ``coarsen``: join so many pixels along each side beyond what the model's own input does (the robustness test
     of arXiv:2509.08461 uses 2). ``coarsen_how``: ``sum`` or ``mean``; None: what fits the unit of the pixels.
     ``views``: which views of the data stand for the model's views, in its order; None: those of the same name.
+    ``explain``: ask for a reason in words, too.
     """
 
     coarsen: int = 1
     coarsen_how: str | None = None
     batch_size: int = 64
     views: tuple[str, ...] | None = None
+    explain: bool = False
 
     def __post_init__(self) -> None:
         if self.coarsen < 1 or self.batch_size < 1:
@@ -112,7 +114,11 @@ def iter_predictions(
             if stopwatch is not None:
                 stopwatch.seconds.append(time.perf_counter() - began)
                 stopwatch.events.append(len(piece))
-            yield Predictions.of_batch(piece, probability, model.classes, model.id)
+            rows = Predictions.of_batch(piece, probability, model.classes, model.id)
+            if config.explain:
+                said = model.reasons(images_for(model, maps, config), rows.label)
+                rows = replace(rows, reason=np.array(said, dtype=object))
+            yield rows
             done += len(piece)
             if progress is not None:
                 progress(done, max(total, done))
@@ -120,9 +126,14 @@ def iter_predictions(
 
 def _posterior(model: Model, maps: PixelMaps, config: PredictConfig) -> npt.NDArray[np.float64]:
     """Class probabilities, shape (N, C)."""
+    return model.posterior(images_for(model, maps, config))
+
+
+def images_for(model: Model, maps: PixelMaps, config: PredictConfig) -> npt.NDArray[np.float32]:
+    """What the model sees of ``maps``, at the resolution asked for: grey images (N, V, H, W)."""
     if config.coarsen_how is not None:
-        return model.posterior(model.input.images(maps.coarsen(config.coarsen, config.coarsen_how)))
-    return model.posterior(model.input.images(maps, extra_coarsen=config.coarsen))
+        return model.input.images(maps.coarsen(config.coarsen, config.coarsen_how))
+    return model.input.images(maps, extra_coarsen=config.coarsen)
 
 
 def check_task(model: Model) -> None:

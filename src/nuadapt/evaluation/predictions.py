@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 #: Rows of class probabilities must add up to 1 within this.
 SUM_TOLERANCE = 1e-6
 _PREFIX = "p_"
+_REASON = "reason"
 _SET, _BETWEEN = "set", "|"  # column of the conformal sets, as in nue_cc|nc
 _INTEGERS = ("run", "subrun", "event")
 _PLAIN = ("source", *_INTEGERS, "weight")
@@ -33,7 +34,8 @@ class Predictions:
     ``probability`` (N, C), ``label`` and ``truth`` (N,) indices into ``classes`` (``truth`` is NO_LABEL where
     the event belongs to none, or nothing is known), ``nu_energy`` (N,) GeV, NaN where unknown, ``mode`` and
     ``current`` (N,) codes of InteractionMode and Current. ``sets`` (N, C) says which classes are in the conformal
-    set; None for predictions that are not calibrated.
+    set; None for predictions that are not calibrated. ``reason`` (N,) is what the model says about its label; None if
+    it was not asked.
     """
 
     classes: tuple[str, ...]
@@ -51,6 +53,7 @@ class Predictions:
     mode: npt.NDArray[np.int64]
     current: npt.NDArray[np.int64]
     sets: npt.NDArray[np.bool_] | None = None
+    reason: Array | None = None
 
     def __len__(self) -> int:
         return len(self.event)
@@ -129,13 +132,13 @@ class Predictions:
         """All rows of ``parts`` in order.
 
         Raises:
-            DataError: no parts, or parts of different models or classes, or only some calibrated.
+            DataError: no parts, or parts of different models or classes, or only some with sets or reasons.
         """
         if not parts:
             raise DataError("no events: there is nothing to predict")
-        kinds = [(*(getattr(p, n) for n in _CONSTANTS), p.sets is None) for p in parts]
+        kinds = [(*(getattr(p, n) for n in _CONSTANTS), p.sets is None, p.reason is None) for p in parts]
         if any(kind != kinds[0] for kind in kinds):
-            raise DataError("predictions of different models or classes, or calibrated and not, cannot be joined")
+            raise DataError("predictions of different models or classes, or with different columns, cannot be joined")
         names = parts[0]._arrays()
         joined: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
         return replace(parts[0], **joined)
@@ -148,6 +151,8 @@ class Predictions:
         table["label"], table["truth"] = names[self.label], names[self.truth]
         if self.sets is not None:
             table[_SET] = [_BETWEEN.join(c for c, i in zip(self.classes, row, strict=True) if i) for row in self.sets]
+        if self.reason is not None:
+            table[_REASON] = [str(text) for text in self.reason]
         table["nu_energy"] = [None if np.isnan(e) else float(e) for e in self.nu_energy]
         table["mode"] = [InteractionMode(m).name for m in self.mode]
         table["current"] = [Current(c).name for c in self.current]
@@ -210,6 +215,7 @@ class Predictions:
                 mode=_codes(columns["mode"], {m.name: int(m) for m in InteractionMode}, "mode"),
                 current=_codes(columns["current"], {c.name: int(c) for c in Current}, "current"),
                 sets=_sets(table.column(_SET).to_pylist(), classes) if _SET in names else None,
+                reason=np.array(table.column(_REASON).to_pylist(), dtype=object) if _REASON in names else None,
             )
         except (ValueError, TypeError) as error:
             raise InputFileError(f"this is not a table of predictions ({error})", where=path) from error
@@ -284,5 +290,5 @@ def _read_table(path: Path) -> Any:
 
 def _csv_types(pa: Any) -> dict[str, Any]:
     # Stated, because a column of empty cells has no type of its own.
-    kinds = dict.fromkeys((*_PLAIN, *_AFTER, _SET), pa.string())
+    kinds = dict.fromkeys((*_PLAIN, *_AFTER, _SET, _REASON), pa.string())
     return kinds | dict.fromkeys(_INTEGERS, pa.int64()) | dict.fromkeys(("weight", "nu_energy"), pa.float64())

@@ -49,3 +49,10 @@ class Model(Protocol):
 
     def posterior(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Class probabilities, shape (B, C), for images of shape (B, V, H, W)."""
+
+    @property
+    def gives_reasons(self) -> bool:
+        """Whether the model can say why."""
+
+    def reasons(self, images: npt.NDArray[np.float32], labels: npt.NDArray[Any]) -> list[str]:
+        """A reason in words per event, given the class that is answered (B,)."""

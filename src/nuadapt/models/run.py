@@ -78,6 +78,26 @@ class LoadedModel:
         probabilities: npt.NDArray[np.float64] = logits.float().double().softmax(dim=1).cpu().numpy()
         return probabilities
 
+    @property
+    def gives_reasons(self) -> bool:
+        """Whether the model can say why."""
+        return hasattr(self.network, "reasons")
+
+    def reasons(self, images: npt.NDArray[np.float32], labels: npt.NDArray[Any]) -> list[str]:
+        """A reason in words for each event of grey images (B, V, H, W), given the class ``labels`` (B,).
+
+        Raises:
+            DataError: a model that gives no reasons.
+        """
+        if not self.gives_reasons:
+            raise DataError(
+                f"the model {self.id} gives no reasons in words",
+                expected="a vision-language model, such as nuadapt-vlm",
+            )
+        pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)
+        said: list[str] = self.network.reasons(pixels, torch.from_numpy(np.asarray(labels, dtype=np.int64)))
+        return said
+
 
 def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     """The model of a finished run folder, ready to answer, on the GPU if there is one.

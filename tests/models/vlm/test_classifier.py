@@ -25,7 +25,7 @@ def model(request: Any, monkeypatch: pytest.MonkeyPatch) -> VLMClassifier:
 
 
 def brute_force(model: VLMClassifier, image: torch.Tensor, ending: list[int]) -> float:
-    """log P of a label by a plain forward of transformers over one whole conversation: no cache, no tree, no padding."""
+    """log P of a label by a plain forward over one whole conversation: no cache, no tree, no padding."""
     given = model.conversations(image)
     answer = [*model.words.answer, *ending]
     embeds = torch.cat([given.embeds, model.model.get_input_embeddings()(torch.tensor([answer]))], dim=1)
