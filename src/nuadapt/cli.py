@@ -339,6 +339,17 @@ def predict(
     out.print(f"{report.n_events} events in {out_file}")
 
 
+@app.command()
+def pack(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    out_dir: Out,
+) -> None:
+    """Copy a trained model with weights in half precision, to pass it on."""
+    from nuadapt.models.pack import pack as make
+
+    out.print(f"packed model in {make(run, out_dir)}")
+
+
 @app.command("model-info")
 def model_info(
     preset: Annotated[str, typer.Argument(help="Preset, or a YAML file of family vlm.", show_default=False)],

@@ -191,13 +191,14 @@ def calibrate(
         DataError: too few events, no truth, negative weights, no temperature fits, or events of another kind.
         InputFileError: no run folder, or no store.
     """
-    from nuadapt.models.run import load_run
+    from nuadapt.models.run import load_run, run_folder
 
     if split in ("train", "test"):
         why = "the model knows them" if split == "train" else "numbers on them would no longer be independent"
         raise ConfigError(
             f"calibration on {split} events is refused: {why}", expected="val, or all of a store of its own"
         )
+    run = run_folder(run)
     model = load_run(run)
     calibration = calibrate_model(
         model, data, EvaluationConfig(split, PredictConfig(batch_size=batch_size)), coverage, score, progress

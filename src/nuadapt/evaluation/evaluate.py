@@ -96,10 +96,11 @@ def evaluate(
     and the evidence of :mod:`nuadapt.evaluation.explain.stage`.
     """
     from nuadapt.evaluation.explain.stage import explain
-    from nuadapt.models.run import load_run
+    from nuadapt.models.run import load_run, run_folder
 
     predict = PredictConfig(coarsen, coarsen_how, batch_size, views)
     config = EvaluationConfig(split, predict, BootstrapConfig(resamples, seed), csv=csv)
+    run = run_folder(run)
     model = load_run(run)
     calibration = read_calibration(run, model) if calibrated else None
     metrics = evaluate_model(model, data, out, config, calibration=calibration, progress=progress)

@@ -57,12 +57,13 @@ def predict_files(
         InputFileError: no usable run, calibration or input; or, after the table is written, bad inputs without
             ``skip_bad``.
     """
-    from nuadapt.models.run import load_run
+    from nuadapt.models.run import load_run, run_folder
     from nuadapt.sources.ingest import check_output
 
     if out.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"cannot write a table named '{out.name}'", expected="a name ending in .csv or .parquet")
     check_output(out)
+    run = run_folder(run)
     model, report = load_run(run), FilesReport(len(inputs))
     calibration = read_calibration(run, model) if calibrated else None
     if explain and not model.gives_reasons:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -99,14 +100,36 @@ class LoadedModel:
         return said
 
 
+def run_folder(run: Path | str) -> Path:
+    """The run folder that ``run`` names: a path, or a trained model that comes with nuadapt.
+
+    Raises:
+        InputFileError: neither of them.
+    """
+    if Path(run).exists():
+        return Path(run)
+    shipped = Path(str(resources.files("nuadapt.models") / "pretrained"))
+    names = sorted(p.name for p in shipped.iterdir() if (p / "record.json").is_file()) if shipped.is_dir() else []
+    if str(run) in names:
+        return shipped / str(run)
+    raise InputFileError(
+        "no such folder, and no trained model of this name comes with nuadapt",
+        where=run,
+        expected=nearest(str(run), names) if names else "a run folder",
+        next_step=_STEP,
+    )
+
+
 def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     """The model of a finished run folder, ready to answer, on the GPU if there is one.
+
+    ``path`` is a folder, or the name of a trained model that comes with nuadapt.
 
     Raises:
         InputFileError: no such folder, an unfinished run, damaged files, weights that do not fit.
         ConfigError: unknown precision.
     """
-    path = Path(path)
+    path = run_folder(path)
     record = _checked_record(path)
     classes = tuple(record["classes"])
     reads = PixelInput.from_dict(record["input"])
@@ -120,8 +143,13 @@ def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     network.eval()
     network.requires_grad_(False)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:8]
-    return LoadedModel(network, f"{record['preset']}-{digest}", classes, reads, record, use_bf16(precision))
+    return LoadedModel(network, f"{record['preset']}-{_digest(path)}", classes, reads, record, use_bf16(precision))
+
+
+def _digest(folder: Path) -> str:
+    """Eight letters that stand for all weights of a run."""
+    files = [folder / "model.safetensors", *sorted(folder.glob("adapter/*.safetensors"))]
+    return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files)).hexdigest()[:8]
 
 
 def _checked_record(path: Path) -> dict[str, Any]:
