@@ -42,7 +42,7 @@ _REWRITES = tuple(
         (r"n't\b", " not"),
         (r"\b(anti-?)?(electron|muon|tau)[ -](anti-?)?neutrinos?\b", "neutrino"),
         (r"\bn(u|eutrino)[ -]*(mu|e)\b", "neutrino"),
-        (r"\b(muon|electron)s? (or|nor) (muon|electron)s?\b", "lepton"),
+        (r"(?<!decay )(?<!michel )\b(muon|electron)s? (or|nor) (muon|electron)s?\b", "lepton"),
         (r"\bbetween (it|the [\w-]+) and (it|the [\w-]+)\b", "to the vertex"),
         (
             r"\b(at|near|from) (the|a|its|one) ((muon-like|muon|track)( track)?('s)? )?end"

@@ -18,7 +18,7 @@ from nuadapt.models.reasons.verdict import contradicts, indicated
 
 #: Words and signs of a reason, at most: keeps it within 45 tokens of SmolLM2, which splits "muon" and some others.
 LONGEST = 34
-#: A reason that is too long is drawn again; over all claims, one in five is.
+#: A reason that is too long is drawn again, at most this often.
 MOST_DRAWS = 200
 #: Claims that decide between the classes are always written, the others with this probability.
 OFTEN = {"tracks": 0.7, ("michel", "present"): 0.8, ("michel", "absent"): 0.3}
