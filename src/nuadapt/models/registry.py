@@ -22,7 +22,7 @@ from nuadapt.errors import ConfigError, nearest
 FAMILIES: dict[str, str] = {
     "siamese-cnn": "nuadapt.models.siamese_cnn",
     "vit": "nuadapt.models.vit",
-    "vlm": "nuadapt.models.vlm.classifier",
+    "vlm": "nuadapt.models.vlm.family",
 }
 
 

@@ -54,6 +54,10 @@ class LanguageConfig:
     reasons: float = 0.5  # share of batches whose answers go on with a reason: they cost twice as much time
     reason_weight: float = 0.5  # of a reason's mean token loss, beside the loss of the label
     rank: int = 0  # of the adapters; 0: that of the preset
+    scope: Literal["", "text", "vision", "both"] = ""  # towers that get adapters; none named: that of the preset
+    source: str = ""  # folder or name on the Hub of the backbone's weights; none named: that of the preset
+    precision: Literal["", "float32", "bfloat16", "float16", "nf4"] = ""  # of these weights; none named: the preset's
+    view_mode: Literal["", "multi", "stitch", "channels"] = ""  # none named: the backbone's first
 
     def __post_init__(self) -> None:
         if not 0 <= self.reasons <= 1 or self.reason_weight < 0 or self.rank < 0:

@@ -78,9 +78,20 @@ def architecture(config: TrainingConfig, reads: PixelInput) -> dict[str, Any]:
 
     language = config.language
     prompt = load_prompt(language.prompt, FLAVOUR_CLASSES, about=language.about)
-    adapter = {**preset["adapter"], **({"r": language.rank, "alpha": 2 * language.rank} if language.rank else {})}
-    asked = {"prompt": prompt.as_dict(), "views": list(reads.views), "reason_weight": language.reason_weight}
-    return {**preset, "adapter": adapter, "language": asked}
+    adapter = dict(preset.get("adapter", {}))
+    if language.rank:
+        adapter |= {"r": language.rank, "alpha": 2 * language.rank}  # the scale of the update stays: alpha / r = 2
+    if language.scope:
+        adapter["scope"] = language.scope
+    asked = {
+        "prompt": prompt.as_dict(),
+        "views": list(reads.views),
+        "reason_weight": language.reason_weight,
+        "source": language.source,
+        "precision": language.precision,
+        "view_mode": language.view_mode,
+    }
+    return {**preset, "name": config.preset, "adapter": adapter, "language": asked}
 
 
 def pixel_input(config: TrainingConfig, offered: TrainingData) -> PixelInput:

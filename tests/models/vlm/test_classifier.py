@@ -11,20 +11,20 @@ import torch
 
 from nuadapt.errors import DataError
 from nuadapt.events.truth import FLAVOUR_CLASSES
-from nuadapt.models.vlm.classifier import VLMClassifier
 from nuadapt.models.vlm.constrained import claims_form, json_form, label_form
 from nuadapt.models.vlm.label_tree import LabelTree
 from nuadapt.models.vlm.prompts import load_prompt
+from nuadapt.models.vlm.sparse import SparseClassifier
 
 from .tiny_offline import make, pixels
 
 
 @pytest.fixture(params=[300, 0], ids=["long tokens", "letters"])
-def model(request: Any, monkeypatch: pytest.MonkeyPatch) -> VLMClassifier:
+def model(request: Any, monkeypatch: pytest.MonkeyPatch) -> SparseClassifier:
     return make(monkeypatch, request.param)
 
 
-def brute_force(model: VLMClassifier, image: torch.Tensor, ending: list[int]) -> float:
+def brute_force(model: SparseClassifier, image: torch.Tensor, ending: list[int]) -> float:
     """log P of a label by a plain forward over one whole conversation: no cache, no tree, no padding."""
     given = model.conversations(image)
     answer = [*model.words.answer, *ending]
@@ -35,17 +35,17 @@ def brute_force(model: VLMClassifier, image: torch.Tensor, ending: list[int]) ->
     return sum(float(logits[first + i, token]) for i, token in enumerate(ending))
 
 
-def test_scores_equal_brute_force(model: VLMClassifier) -> None:
+def test_scores_equal_brute_force(model: SparseClassifier) -> None:
     images = pixels()
     with torch.no_grad():
         log_p = model.score_labels(images).log_p()
-    expected = [[brute_force(model, image[None], ending) for ending in model.words.endings] for image in images]
+    expected = [[brute_force(model, image[None], ending) for ending in model.endings] for image in images]
     np.testing.assert_allclose(log_p.numpy(), expected, atol=2e-4)
     assert np.ptp(np.array(expected), axis=0).max() > 0.01  # images have a say
 
 
 @torch.no_grad()
-def test_scores_do_not_depend_on_the_batch(model: VLMClassifier) -> None:
+def test_scores_do_not_depend_on_the_batch(model: SparseClassifier) -> None:
     images = pixels()
     whole = model.score_labels(images).log_p()
     single = torch.cat([model.score_labels(image[None]).log_p() for image in images])
@@ -66,14 +66,14 @@ def test_scores_do_not_depend_on_the_order_of_labels(monkeypatch: pytest.MonkeyP
 
 
 @torch.no_grad()
-def test_posterior_adds_up_to_one(model: VLMClassifier) -> None:
+def test_posterior_adds_up_to_one(model: SparseClassifier) -> None:
     scores = model.score_labels(pixels())
     for how in ("sum", "mean", "first_token"):
         np.testing.assert_allclose(scores.posterior(how).sum(axis=1), 1, atol=1e-12)
 
 
 @torch.no_grad()
-def test_published_confidence_is_a_scaled_softmax_of_first_tokens(model: VLMClassifier) -> None:
+def test_published_confidence_is_a_scaled_softmax_of_first_tokens(model: SparseClassifier) -> None:
     scores = model.score_labels(pixels())
     first = torch.stack([tokens[:, 0] for tokens in scores.tokens], dim=1).double().numpy()
     expected = np.exp(5 * first) / np.exp(5 * first).sum(axis=1, keepdims=True)
@@ -81,13 +81,13 @@ def test_published_confidence_is_a_scaled_softmax_of_first_tokens(model: VLMClas
 
 
 @torch.no_grad()
-def test_generated_label_is_the_greedy_one_of_the_scorer(model: VLMClassifier) -> None:
+def test_generated_label_is_the_greedy_one_of_the_scorer(model: SparseClassifier) -> None:
     images = pixels(24, seed=5)
     form = label_form(model.tokenizer, model.prompt, free=False)
     said = model.say(images, form, longest=80)
     endings = [tokens[len(model.words.answer) :] for tokens in said]
     assert all(tokens[: len(model.words.answer)] == model.words.answer for tokens in said)
-    labels = [model.words.endings.index(ending) for ending in endings]
+    labels = [model.endings.index(ending) for ending in endings]
     assert labels == model.score_labels(images).greedy().tolist()
 
 
@@ -95,13 +95,13 @@ def test_generated_label_is_the_greedy_one_of_the_scorer(model: VLMClassifier) -
 def test_generated_label_is_the_argmax_where_labels_differ_in_the_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
     prompt = replace(load_prompt("full", FLAVOUR_CLASSES), labels=("classify", "muon", "vertex"))
     model = make(monkeypatch, prompt=prompt)
-    assert len({ending[0] for ending in model.words.endings}) == 3
+    assert len({ending[0] for ending in model.endings}) == 3
     images = pixels(24, seed=6)
     scores = model.score_labels(images)
     assert scores.greedy().tolist() == scores.log_p("first_token").argmax(dim=1).tolist()
 
 
-def test_answers_in_json_keep_to_the_schema(model: VLMClassifier) -> None:
+def test_answers_in_json_keep_to_the_schema(model: SparseClassifier) -> None:
     import json
 
     schema = {"track": ["long", "none"], "shower": ["attached", "displaced", "none"]}
@@ -116,14 +116,14 @@ def test_answers_in_json_keep_to_the_schema(model: VLMClassifier) -> None:
     assert "muon_track" in claims
 
 
-def test_reasons_are_text_without_special_tokens(model: VLMClassifier) -> None:
+def test_reasons_are_text_without_special_tokens(model: SparseClassifier) -> None:
     reasons = model.reasons(pixels(3), torch.tensor([0, 1, 2]))
     assert len(reasons) == 3
     special = model.tokenizer.all_special_tokens
     assert not any(token in reason for token in special for reason in reasons)
 
 
-def test_loss_is_on_the_answer_alone(model: VLMClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_is_on_the_answer_alone(model: SparseClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     """What enters the cross-entropy decodes to label and reason, nothing else."""
     seen = {}
 
@@ -139,7 +139,7 @@ def test_loss_is_on_the_answer_alone(model: VLMClassifier, monkeypatch: pytest.M
     assert texts == [" NuE CC. A long track.<|im_end|>", " NuMu CC.", " Neutral Current. No shower is seen.<|im_end|>"]
 
 
-def test_training_loss_of_a_label_is_its_score(model: VLMClassifier) -> None:
+def test_training_loss_of_a_label_is_its_score(model: SparseClassifier) -> None:
     images, labels = pixels(), torch.tensor([0, 1, 2, 0, 1])
     with torch.no_grad():
         log_p = model.score_labels(images).log_p()
@@ -150,7 +150,7 @@ def test_training_loss_of_a_label_is_its_score(model: VLMClassifier) -> None:
     torch.testing.assert_close(loss.detach(), expected, atol=1e-3, rtol=1e-4)
 
 
-def test_adapters_and_connector_learn_and_nothing_else(model: VLMClassifier) -> None:
+def test_adapters_and_connector_learn_and_nothing_else(model: SparseClassifier) -> None:
     model.train()
     model(pixels(), labels=torch.tensor([0, 1, 2, 0, 1]), reasons=["A reason."] * 5)["loss"].backward()
     learning = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -158,19 +158,19 @@ def test_adapters_and_connector_learn_and_nothing_else(model: VLMClassifier) -> 
     assert {n for n, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0} == learning
 
 
-def test_an_empty_view_is_no_empty_sequence(model: VLMClassifier) -> None:
+def test_an_empty_view_is_no_empty_sequence(model: SparseClassifier) -> None:
     images = pixels(2)
     images[0, 1] = 0
     images[1] = 0
     assert np.isfinite(model.score_labels(images).log_p().detach().numpy()).all()
 
 
-def test_other_numbers_of_views_are_refused(model: VLMClassifier) -> None:
+def test_other_numbers_of_views_are_refused(model: SparseClassifier) -> None:
     with pytest.raises(DataError, match="pixels have shape"):
         model(pixels()[:, :1])
 
 
-def test_own_weights_come_back_and_the_language_model_is_not_among_them(model: VLMClassifier) -> None:
+def test_own_weights_come_back_and_the_language_model_is_not_among_them(model: SparseClassifier) -> None:
     state = model.state_dict()
     assert not any("text_model" in n and "lora_" not in n for n in state)
     assert any(".vision_model." in n for n in state)

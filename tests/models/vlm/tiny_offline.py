@@ -11,10 +11,11 @@ from transformers import PreTrainedTokenizerFast, SmolVLMForConditionalGeneratio
 
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.vision_tower import new_tower
-from nuadapt.models.vlm import classifier
+from nuadapt.models.vlm import sparse
 from nuadapt.models.vlm.backbones import BackbonePreset, architecture
-from nuadapt.models.vlm.classifier import VLMClassifier
 from nuadapt.models.vlm.prompts import Prompt, load_prompt
+from nuadapt.models.vlm.sparse import SparseClassifier
+from nuadapt.settings import build
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
 TEMPLATE = (
@@ -53,7 +54,7 @@ def preset(vocabulary: int) -> BackbonePreset:
     shape |= {"text_config": text, "tie_word_embeddings": True}
     adapter = {"r": 2, "alpha": 4, "dropout": 0.0, "scope": "text"}
     values = {"architecture": shape, "adapter": adapter, "occupied_above": 0.05, "dtype": "float32"}
-    return classifier.build_settings(BackbonePreset, {"view_modes": ["multi"], "name": "tiny", **values})
+    return build(BackbonePreset, {"view_modes": ["multi"], "name": "tiny", **values})
 
 
 def assemble(given: BackbonePreset) -> Any:
@@ -67,13 +68,13 @@ def assemble(given: BackbonePreset) -> Any:
     return model.eval()
 
 
-def make(monkeypatch: Any, merges: int = 300, prompt: Prompt | None = None) -> VLMClassifier:
+def make(monkeypatch: Any, merges: int = 300, prompt: Prompt | None = None) -> SparseClassifier:
     """A tiny classifier; the language model's package is not asked."""
     words = tokenizer(merges)
-    monkeypatch.setattr(classifier, "assemble", assemble)
-    monkeypatch.setattr(classifier, "tokenizer", lambda: words)
+    monkeypatch.setattr(sparse, "assemble", assemble)
+    monkeypatch.setattr(sparse, "tokenizer", lambda: words)
     prompt = prompt or load_prompt("full", FLAVOUR_CLASSES)
-    made = VLMClassifier(preset(len(words)), prompt, ("xz", "yz"), occupied_above=0.05)
+    made = SparseClassifier(preset(len(words)), prompt, ("xz", "yz"))
     torch.manual_seed(4)
     for name, parameter in made.named_parameters():
         if "lora_" in name:  # fresh adapters change nothing, and could not be seen

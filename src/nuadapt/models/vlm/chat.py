@@ -1,0 +1,201 @@
+"""Any chat model of transformers as a classifier, behind its own processor and chat template.
+
+The prompt of an event is evaluated once; labels go on from its keys and values. Images are drawn when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nuadapt.errors import ConfigError, nearest, require
+from nuadapt.models.vlm.backbones import Backbone, ViewMode
+from nuadapt.models.vlm.classifier import LONGEST_REASON, VLMClassifier, padded
+from nuadapt.models.vlm.constrained import Form
+from nuadapt.models.vlm.label_tree import LabelScores
+from nuadapt.models.vlm.prompts import Prompt
+
+#: Inputs with a place per token, which grow with the sequence; what new tokens have there.
+_PER_TOKEN = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
+
+
+def shown(views: npt.NDArray[np.float32], mode: ViewMode) -> list[Any]:
+    """Views (V, H, W), grey 0..1, as pictures (PIL, RGB), bright on black, lowest coordinate at the bottom.
+
+    ``multi``: one each. ``stitch``: side by side with a thin line between. ``channels``: as the colours of one.
+
+    Raises:
+        ConfigError: unknown mode, or more views than colours.
+    """
+    image = require("PIL.Image", "readers")
+    levels = np.flip((255 * np.clip(views, 0, 1)).astype(np.uint8), axis=1)  # (V, H, W)
+    if mode == "multi":
+        return [image.fromarray(view).convert("RGB") for view in levels]
+    if mode == "stitch":
+        line = np.full((levels.shape[1], 2), 255, dtype=np.uint8)
+        parts = [part for view in levels for part in (view, line)][:-1]
+        return [image.fromarray(np.concatenate(parts, axis=1)).convert("RGB")]
+    if mode == "channels":
+        if len(levels) > 3:
+            raise ConfigError(f"{len(levels)} views do not fit the three colours of a picture", expected="at most 3")
+        colours = np.zeros((*levels.shape[1:], 3), dtype=np.uint8)
+        colours[..., : len(levels)] = levels.transpose(1, 2, 0)
+        return [image.fromarray(colours)]
+    raise ConfigError(f"unknown way '{mode}' to show views", expected=nearest(mode, ("multi", "stitch", "channels")))
+
+
+class ChatClassifier(VLMClassifier):
+    """A foreign backbone. Only its adapters learn.
+
+    Args:
+        backbone: as :func:`nuadapt.models.vlm.backbones.load_backbone` returns it.
+        adapted: its model with adapters.
+        prompt, views, view_mode, reason_weight: see :class:`VLMClassifier`.
+
+    Raises:
+        ConfigError: a view mode that this backbone does not support.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        adapted: Any,
+        prompt: Prompt,
+        views: Sequence[str],
+        *,
+        view_mode: ViewMode | None = None,
+        reason_weight: float = 1.0,
+    ) -> None:
+        modes = backbone.preset.view_modes
+        mode = view_mode or modes[0]
+        if mode not in modes:
+            raise ConfigError(
+                f"{backbone.preset.name} cannot be shown views as '{mode}'", expected=nearest(mode, modes)
+            )
+        super().__init__(
+            adapted,
+            backbone.preset,
+            backbone.base,
+            backbone.processor.tokenizer,
+            prompt,
+            views,
+            view_mode=mode,
+            reason_weight=reason_weight,
+        )
+        self.processor = backbone.processor
+        self.processor.tokenizer.padding_side = "left"
+
+    def own_names(self) -> set[str]:
+        """The adapters."""
+        return {name for name in torch.nn.Module.state_dict(self) if "lora_" in name}
+
+    def inputs(self, pixels: Tensor, *, answering: bool = True) -> dict[str, Tensor]:
+        """What the model reads of a batch, padded on the left, up to the user's turn or the beginning of the answer."""
+        pictures = [shown(event, self.view_mode) for event in pixels.detach().cpu().numpy()]
+        content = [{"type": "text", "text": f"{self.prompt.user} {self.prompt.about}".strip()}]
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": self.prompt.system}]},
+            {"role": "user", "content": [*content, *({"type": "image"} for _ in pictures[0])]},
+        ]
+        text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        made = self.processor(text=[text] * len(pictures), images=pictures, padding=True, return_tensors="pt")
+        device = next(self.model.parameters()).device
+        inputs = {name: value.to(device) for name, value in made.items() if isinstance(value, Tensor)}
+        begin = [self.numbers(self.prompt.answer)] * len(pictures)
+        return longer(inputs, padded(begin, 0, device)) if answering else inputs
+
+    def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
+        """See :class:`VLMClassifier`."""
+        inputs = self.inputs(pixels)
+        begin = inputs["input_ids"].shape[1]
+        pad = self.tokenizer.pad_token_id
+        tokens = padded(answers, pad, inputs["input_ids"].device)
+        real = padded([[1] * len(answer) for answer in answers], 0, tokens.device)
+        logits: Tensor = self.model(**longer(inputs, tokens, real)).logits
+        return logits[:, begin - 1 : -1]
+
+    def score_labels(self, pixels: Tensor) -> LabelScores:
+        """See :class:`VLMClassifier`; the prompt once, then all labels on its keys and values."""
+        inputs = self.inputs(pixels)
+        first = self.model(**inputs, use_cache=True)
+        fed = [label[:-1] for label in self.endings]  # the last token of a label is only looked up
+        n_labels, device = len(fed), inputs["input_ids"].device
+        batch = len(inputs["input_ids"])
+        logits = [[first.logits[:, -1]] for _ in fed]
+        if any(fed):
+            tokens = padded(fed, self.tokenizer.pad_token_id, device).repeat(batch, 1)  # (B * L, K)
+            real = padded([[1] * len(label) for label in fed], 0, device).repeat(batch, 1)
+            cache = first.past_key_values
+            cache.batch_repeat_interleave(n_labels)
+            seen = {n: v.repeat_interleave(n_labels, dim=0) for n, v in inputs.items() if n in _LATER}
+            later = self.model(**_continued(seen, tokens, real), past_key_values=cache, use_cache=True).logits
+            later = later.unflatten(0, (batch, n_labels))  # (B, L, K, vocabulary)
+            logits = [[first.logits[:, -1], *later[:, i, : len(label)].unbind(1)] for i, label in enumerate(fed)]
+        return LabelScores(
+            tuple(
+                torch.stack([at.float().log_softmax(-1)[:, token] for at, token in zip(places, label, strict=True)], 1)
+                for places, label in zip(logits, self.endings, strict=True)
+            ),
+            self.tree.labels,
+        )
+
+    @torch.inference_mode()
+    def say(
+        self,
+        pixels: Tensor,
+        form: Form,
+        labels: Tensor | None = None,
+        *,
+        beams: int = 1,
+        longest: int = LONGEST_REASON,
+    ) -> list[list[int]]:
+        """See :class:`VLMClassifier`; event by event, because labels differ in length."""
+        end = (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id)
+        found = []
+        for event in range(len(pixels)):
+            inputs = self.inputs(pixels[event : event + 1], answering=labels is not None)
+            if labels is not None:
+                inputs = longer(inputs, torch.tensor([self.endings[int(labels[event])]], device=pixels.device))
+            begin, allowed = inputs["input_ids"].shape[1], form.allowed
+            said = self.model.generate(
+                **inputs,
+                max_new_tokens=longest,
+                num_beams=beams,
+                do_sample=False,
+                prefix_allowed_tokens_fn=lambda _, tokens, n=begin, ask=allowed: ask(tokens[n:].tolist()),
+                pad_token_id=end[1],
+                eos_token_id=end[0],
+            )
+            found.append([token for token in said[0, begin:].tolist() if token not in end])
+        return found
+
+
+#: Inputs that matter behind the first pass.
+_LATER = ("attention_mask", "cross_attention_mask")
+
+
+def longer(inputs: dict[str, Tensor], tokens: Tensor, real: Tensor | None = None) -> dict[str, Tensor]:
+    """Inputs with ``tokens`` (B, A) behind them; ``real`` (B, A) is 0 where they are padding."""
+    grown = dict(inputs)
+    grown["input_ids"] = torch.cat([inputs["input_ids"], tokens], dim=1)
+    for name, value in _PER_TOKEN.items():
+        if name in inputs:
+            new = torch.full_like(tokens, value) if name != "attention_mask" or real is None else real
+            grown[name] = torch.cat([inputs[name], new.to(inputs[name].dtype)], dim=1)
+    if "cross_attention_mask" in inputs:  # of Mllama, (B, T, images, tiles): new tokens see what the last one does
+        mask = inputs["cross_attention_mask"]
+        grown["cross_attention_mask"] = torch.cat([mask, mask[:, -1:].expand(-1, tokens.shape[1], -1, -1)], dim=1)
+    return grown
+
+
+def _continued(seen: dict[str, Tensor], tokens: Tensor, real: Tensor) -> dict[str, Tensor]:
+    """Inputs of a pass that goes on from a cache."""
+    inputs = {"input_ids": tokens, "attention_mask": torch.cat([seen["attention_mask"], real], dim=1)}
+    if "cross_attention_mask" in seen:
+        inputs["cross_attention_mask"] = seen["cross_attention_mask"][:, -1:].expand(-1, tokens.shape[1], -1, -1)
+    return inputs

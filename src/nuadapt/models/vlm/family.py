@@ -1,0 +1,109 @@
+"""The family ``vlm`` for training, run folders and inference: building, saving, loading.
+
+The architecture in a run's record is the preset with a part ``language``: prompt, views, how they are shown, source and
+precision of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from nuadapt.errors import ConfigError
+from nuadapt.models.run import check_fit, read_tensors
+from nuadapt.models.vlm.adapter_files import AdapterRecord, load_adapter, save_adapter
+from nuadapt.models.vlm.adapters import adapt
+from nuadapt.models.vlm.backbones import BackbonePreset, load_backbone
+from nuadapt.models.vlm.chat import ChatClassifier
+from nuadapt.models.vlm.classifier import VLMClassifier
+from nuadapt.models.vlm.prompts import Prompt
+from nuadapt.models.vlm.sparse import SparseClassifier
+from nuadapt.settings import build as build_settings
+
+#: Folder of the adapters in a run folder.
+ADAPTER = "adapter"
+WEIGHTS = "model.safetensors"
+_STEP = "Give the folder of a finished 'nuadapt train' run"
+
+
+def build(
+    preset: Mapping[str, Any], *, n_views: int, classes: tuple[str, ...], label_smoothing: float = 0.0
+) -> nn.Module:
+    """The model of a preset of family ``vlm`` with its ``language`` part, adapters fresh.
+
+    Raises:
+        ConfigError: unknown settings, or labels smoothed: answers are words.
+        InputFileError: weights of a foreign backbone that are not there or cannot be used.
+        MissingExtraError: the language model or peft is not installed.
+    """
+    if label_smoothing:
+        raise ConfigError("labels of a language model cannot be smoothed", expected="label_smoothing=0")
+    return _classifier(preset)
+
+
+def _classifier(given: Mapping[str, Any], adapter: Path | None = None) -> VLMClassifier:
+    plain = dict(given)
+    language = plain.pop("language")
+    preset = build_settings(BackbonePreset, plain, where="preset")
+    prompt, views = Prompt.from_dict(language["prompt"]), language["views"]
+    weight = float(language["reason_weight"])
+    if not preset.hub:
+        return SparseClassifier(preset, prompt, views, reason_weight=weight, adapter=adapter)
+    backbone = load_backbone(preset, language["source"] or None, precision=language["precision"] or None)
+    if adapter is None:
+        adapted = adapt(backbone.model, preset.adapter)
+    else:
+        adapted = load_adapter(backbone.model, adapter, backbone.base, prompt.labels).model
+    return ChatClassifier(
+        backbone, adapted, prompt, views, view_mode=language["view_mode"] or None, reason_weight=weight
+    )
+
+
+def load_tower(model: VLMClassifier, run: Path) -> None:
+    """Take the vision tower of a finished run of preset ``vit``.
+
+    Raises:
+        ConfigError: a model that has a vision tower of its own.
+        InputFileError: no such run, or a tower of another shape.
+    """
+    if not isinstance(model, SparseClassifier):
+        raise ConfigError(f"{model.preset.name} has a trained vision tower of its own", expected="no language.tower")
+    weights = run / WEIGHTS
+    given = read_tensors(weights, next_step=_STEP)
+    tower = {name.removeprefix("tower."): tensor for name, tensor in given.items() if name.startswith("tower.")}
+    mine = model.model.model.vision_model
+    check_fit(mine.state_dict(), tower, weights, described_by="the vision tower of the preset")
+    mine.load_state_dict(tower)
+
+
+def save(network: VLMClassifier, weights: Path, folder: Path) -> None:
+    """The run's files: ``adapter/`` in PEFT layout, everything else of its own in ``model.safetensors``.
+
+    ``weights`` are the best ones, which ``network`` holds already.
+    """
+    parts = {n: t for n, t in read_tensors(weights, next_step=_STEP).items() if "lora_" not in n}
+    save_file(parts, folder / WEIGHTS, metadata={"format": "pt"})
+    record = AdapterRecord(
+        network.base, network.preset.adapter, network.prompt.name, network.view_mode, network.prompt.labels
+    )
+    save_adapter(network.adapted, folder / ADAPTER, record)
+
+
+def load(folder: Path, record: Mapping[str, Any]) -> nn.Module:
+    """The model of a run folder, adapters merged into the weights where these are not packed.
+
+    Raises:
+        InputFileError: files missing, damaged, or of another model.
+    """
+    network = _classifier(record["architecture"], folder / ADAPTER)
+    parts = read_tensors(folder / WEIGHTS, next_step=_STEP)
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if "lora_" not in name}
+    check_fit(wanted, parts, folder / WEIGHTS, described_by="record.json")
+    network.load_state_dict(parts)
+    if network.base.precision != "nf4":
+        network.adapted.merge_adapter()  # a merged 4-bit weight would be rounded once more (peft#2321)
+    return network

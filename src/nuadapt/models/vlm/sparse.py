@@ -1,0 +1,156 @@
+"""The offline model as a classifier: one token per occupied block, the common beginning evaluated once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nuadapt.models.vlm.adapter_files import load_adapter
+from nuadapt.models.vlm.adapters import adapt
+from nuadapt.models.vlm.backbones import BackbonePreset, Base
+from nuadapt.models.vlm.classifier import LONGEST_REASON, VLMClassifier
+from nuadapt.models.vlm.constrained import Form
+from nuadapt.models.vlm.label_tree import LabelScores
+from nuadapt.models.vlm.offline import assemble, tokenizer
+from nuadapt.models.vlm.prompts import Prompt
+from nuadapt.models.vlm.scoring import score_labels
+from nuadapt.models.vlm.sequences import (
+    ImageTokens,
+    Words,
+    common_cache,
+    hidden_states,
+    image_tokens,
+    sequences,
+    words_of,
+)
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """Whole conversations: ``embeds`` (B, T, D) and ``mask`` (B, T), 0 where padding, on the left."""
+
+    embeds: Tensor
+    mask: Tensor
+
+
+class SparseClassifier(VLMClassifier):
+    """Adapters and connector learn; vision tower and language model are frozen.
+
+    Args:
+        preset: the backbone's preset; its ``occupied_above`` is the grey level from which a patch is looked at.
+        prompt, views, reason_weight: see :class:`nuadapt.models.vlm.classifier.VLMClassifier`.
+        adapter: folder with trained adapters; none: fresh ones.
+    """
+
+    def __init__(
+        self,
+        preset: BackbonePreset,
+        prompt: Prompt,
+        views: Sequence[str],
+        *,
+        reason_weight: float = 1.0,
+        adapter: Path | None = None,
+    ) -> None:
+        base = Base(preset.name, "", "float32")
+        if adapter is None:
+            adapted = adapt(assemble(preset), preset.adapter)
+        else:
+            adapted = load_adapter(assemble(preset), adapter, base, prompt.labels).model
+        super().__init__(
+            adapted, preset, base, tokenizer(), prompt, views, view_mode="multi", reason_weight=reason_weight
+        )
+        self.model.model.connector.requires_grad_(True)
+        self.words: Words = words_of(self.tokenizer, prompt, self.views, self.model.config.image_token_id)
+        self._cache: Any = None
+
+    def own_names(self) -> set[str]:
+        """Adapters, connector and tower; the language model is that of its package."""
+        names = torch.nn.Module.state_dict(self).keys()
+        return {n for n in names if "lora_" in n or ".connector." in n or ".vision_model." in n}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Inverse of :meth:`state_dict`; what was computed with other weights is forgotten."""
+        self._cache = None
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def train(self, mode: bool = True) -> SparseClassifier:
+        """As in torch; what was computed with other weights is forgotten."""
+        self._cache = None
+        super().train(mode)
+        return self
+
+    def images(self, pixels: Tensor) -> ImageTokens:
+        """Image tokens of grey images (B, V, H, W)."""
+        return image_tokens(self.model, pixels, self.preset.occupied_above)
+
+    def cache(self) -> Any:
+        """Keys and values of the common beginning; kept while weights cannot change."""
+        if torch.is_grad_enabled() or self.training:
+            return common_cache(self.model, self.words)
+        if self._cache is None:
+            self._cache = common_cache(self.model, self.words)
+        return self._cache
+
+    def score_labels(self, pixels: Tensor) -> LabelScores:
+        """See :class:`VLMClassifier`; one pass over an event's own tokens and the tree of labels."""
+        return score_labels(self.model, self.words, self.cache(), self.images(pixels), self.tree)
+
+    def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
+        """See :class:`VLMClassifier`."""
+        given = sequences(self.model, self.words, self.images(pixels), answers)
+        hidden = hidden_states(self.model, self.words, self.cache(), given)
+        places = torch.arange(max(map(len, answers)), device=hidden.device)
+        # Position p predicts the token at p + 1; the answer begins at `length`. Behind a short answer is padding.
+        at = (given.length[:, None] - 1 + places).clamp_max(hidden.shape[1] - 1)
+        batch = torch.arange(len(answers), device=hidden.device)[:, None]
+        logits: Tensor = self.model.lm_head(hidden[batch, at])
+        return logits
+
+    @torch.inference_mode()
+    def say(
+        self,
+        pixels: Tensor,
+        form: Form,
+        labels: Tensor | None = None,
+        *,
+        beams: int = 1,
+        longest: int = LONGEST_REASON,
+    ) -> list[list[int]]:
+        """See :class:`VLMClassifier`; generation is that of transformers."""
+        given = self.conversations(pixels, labels)
+        said = self.model.generate(
+            inputs_embeds=given.embeds,
+            attention_mask=given.mask,
+            max_new_tokens=longest,
+            num_beams=beams,
+            do_sample=False,
+            prefix_allowed_tokens_fn=form.prefix_function(),
+            pad_token_id=self.words.pad,
+            eos_token_id=self.words.end,
+        )
+        return [[t for t in row if t not in (self.words.end, self.words.pad)] for row in said.tolist()]
+
+    def conversations(self, pixels: Tensor, labels: Tensor | None = None) -> Conversations:
+        """Whole conversations padded on the left, as generation wants them."""
+        answers = self.answers(labels, None) if labels is not None else None
+        given = sequences(self.model, self.words, self.images(pixels), answers)
+        before = self.model.get_input_embeddings()(torch.tensor(self.words.before, device=given.embeds.device))
+        begun = len(self.words.answer) if labels is None else 0  # `answer` itself is still to be said
+        rows = [
+            torch.cat([before, row[real][: int(real.sum()) - begun]])
+            for row, real in zip(given.embeds, given.real, strict=True)
+        ]
+        longest = max(map(len, rows))
+        embeds = torch.stack([F.pad(row, (0, 0, longest - len(row), 0)) for row in rows])
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=embeds.device)
+        return Conversations(embeds, mask)
+
+    def lr_factors(self) -> dict[str, float]:
+        """Learning rates relative to that of the adapters: the connector starts from nothing."""
+        return {".connector.": 3.0}
