@@ -406,12 +406,12 @@ def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
 
 def main() -> None:
-    """Entry point: a user's problem is one paragraph and exit code 2."""
+    """Entry point: a user's problem is one paragraph and an exit code, 2 unless the error says otherwise."""
     try:
         app()
     except NuadaptError as error:
         err.print(f"nuadapt: {error}", markup=False, highlight=False)
-        raise SystemExit(2) from None
+        raise SystemExit(error.exit_code) from None
 
 
 if __name__ == "__main__":

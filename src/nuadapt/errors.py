@@ -13,7 +13,9 @@ from types import ModuleType
 
 
 class NuadaptError(Exception):
-    """Base of all errors raised for a user. The message is one paragraph."""
+    """Base of all errors raised for a user. The message is one paragraph; ``exit_code`` that of the command."""
+
+    exit_code = 2
 
     def __init__(self, what: str, *, where: object = None, expected: str = "", next_step: str = "") -> None:
         self.what, self.where, self.expected, self.next_step = what, where, expected, next_step
@@ -44,6 +46,12 @@ class ConfigError(NuadaptError):
 
 class DataError(NuadaptError):
     """Events are readable but do not fit the request (missing representation, unknown label, no events)."""
+
+
+class StoppedEarly(NuadaptError):
+    """A long step was asked to stop, saved what it had, and can go on. Exit code 75: a job scheduler may requeue it."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class MissingExtraError(NuadaptError):

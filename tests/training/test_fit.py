@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nuadapt.errors import ConfigError, InputFileError, OutputError
+from nuadapt.errors import ConfigError, InputFileError, OutputError, StoppedEarly
 from nuadapt.events.store import EventStore
 from nuadapt.models.run import load_run
 from nuadapt.training.config import TrainingConfig, load_recipe
@@ -224,6 +226,25 @@ def test_killed_at_any_moment_ends_the_same(
     validated = [[line for line in log_of(run) if "val_loss" in line] for run in (tmp_path / "undisturbed", killed)]
     assert validated[0] == validated[1]
     assert not (killed / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("at", [3, 6])  # in the middle of an epoch, and at its end
+def test_told_to_stop_saves_and_goes_on_to_the_same_end(
+    store: Path, tmp_path: Path, number: signal.Signals, at: int
+) -> None:
+    config = tiny("epochs=3", "batch_size=16", "train_events=96", "label_smoothing=0.1")
+    train(config, store, tmp_path / "undisturbed")
+
+    def end_of_time(done: int, _: int) -> None:
+        if done == at:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(StoppedEarly, match=f"after {at} updates"):
+        train(config, store, tmp_path / "stopped", progress=end_of_time)
+    train(config, store, tmp_path / "stopped")
+    assert_same_run(tmp_path / "undisturbed", tmp_path / "stopped")
+    assert signal.getsignal(number) in (signal.SIG_DFL, None)
 
 
 def test_killed_at_random_times_with_readers(

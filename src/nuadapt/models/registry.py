@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from importlib import resources
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 from torch import nn
 
 from nuadapt.errors import ConfigError, nearest
+from nuadapt.settings import read_yaml
 
 #: Family -> module that builds it; imported only when used.
 FAMILIES: dict[str, str] = {
@@ -26,6 +28,10 @@ FAMILIES: dict[str, str] = {
 }
 
 
+#: How the name of a preset ends that is a file of one's own.
+PRESET_FILES = (".yaml", ".yml")
+
+
 def preset_names() -> tuple[str, ...]:
     """All presets that come with nuadapt."""
     folder = resources.files("nuadapt.models") / "presets"
@@ -33,11 +39,14 @@ def preset_names() -> tuple[str, ...]:
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The content of a preset.
+    """The content of a preset: of nuadapt's own by name, or of a YAML file.
 
     Raises:
         ConfigError: no preset of that name.
+        InputFileError: the file cannot be read.
     """
+    if name.endswith(PRESET_FILES):
+        return read_yaml(Path(name))
     if name not in preset_names():
         raise ConfigError(f"no preset '{name}'", expected=nearest(name, preset_names()))
     text = (resources.files("nuadapt.models") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")

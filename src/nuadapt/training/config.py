@@ -10,8 +10,11 @@ from typing import Any, Literal
 
 from nuadapt.errors import ConfigError, nearest
 from nuadapt.events.pixelmap import GreyTransform
-from nuadapt.models.registry import preset_names
+from nuadapt.models.registry import PRESET_FILES, preset_names
 from nuadapt.settings import apply_words, build, read_yaml
+
+#: Settings without influence on the result.
+_RHYTHM = ("workers", "log_every", "checkpoint_minutes", "checkpoint_steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class LanguageConfig:
 class TrainingConfig:
     """One training run."""
 
-    preset: str = "siamese-cnn"
+    preset: str = "siamese-cnn"  # a name, or a YAML file of the same form
     task: Literal["flavour"] = "flavour"
     input: InputConfig = field(default_factory=InputConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -92,16 +95,18 @@ class TrainingConfig:
     workers: int = 1  # reader processes; no influence on results
     log_every: int = 20  # steps
     checkpoint_minutes: float = 10.0  # also saved at every end of epoch; no influence on results
+    checkpoint_steps: int = 0  # also saved every so many updates; 0: by time alone; no influence on results
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("patience", 1), ("log_every", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"setting '{name}' = {getattr(self, name)}", expected=f"at least {least}")
-        if min(self.workers, self.train_events, self.val_events, self.seed, self.checkpoint_minutes) < 0:
-            raise ConfigError("workers, train_events, val_events, seed and checkpoint_minutes cannot be negative")
+        for name in ("workers", "train_events", "val_events", "seed", "checkpoint_minutes", "checkpoint_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"setting '{name}' = {getattr(self, name)}", expected="at least 0")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(f"setting 'label_smoothing' = {self.label_smoothing}", expected="0 or more, below 1")
-        if self.preset not in preset_names():
+        if not self.preset.endswith(PRESET_FILES) and self.preset not in preset_names():
             raise ConfigError(f"no preset '{self.preset}'", expected=nearest(self.preset, preset_names()))
 
     def as_dict(self) -> dict[str, Any]:
@@ -113,7 +118,7 @@ class TrainingConfig:
 
     def of_result(self) -> dict[str, Any]:
         """The settings that a result depends on: all but reader processes and the rhythm of saving and logging."""
-        return {k: v for k, v in self.as_dict().items() if k not in ("workers", "log_every", "checkpoint_minutes")}
+        return {k: v for k, v in self.as_dict().items() if k not in _RHYTHM}
 
 
 def recipe_names() -> tuple[str, ...]:

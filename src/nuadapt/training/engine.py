@@ -20,7 +20,7 @@ from torch import nn
 from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from nuadapt.errors import ConfigError
+from nuadapt.errors import ConfigError, StoppedEarly
 from nuadapt.models.run import use_bf16
 from nuadapt.training.config import TrainingConfig
 from nuadapt.training.data import BlockShuffle, InOrder, PixelDataset, as_batch
@@ -96,6 +96,7 @@ class Keeper(TrainerCallback, ExportableState):
         self.best_step: int | None = None
         self.best_epoch = 0
         self.worse_epochs, self.epochs = 0, 0
+        self.asked_to_stop = self.stopping = False
         self.seconds = 0.0  # of training in earlier processes of this run
         self._since = self._saved = self._logged = time.monotonic()
         self._logged_step = 0
@@ -130,7 +131,10 @@ class Keeper(TrainerCallback, ExportableState):
         if self.progress is not None:
             self.progress(state.global_step, state.max_steps)
         at_end = state.global_step % (state.max_steps // self.config.epochs) == 0
-        if not at_end and _agreed(time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes, args):
+        self.stopping = _anyone(self.asked_to_stop, args)
+        due = _agreed(time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes, args)
+        every = self.config.checkpoint_steps
+        if not at_end and (due or self.stopping or (every and state.global_step % every == 0)):
             control.should_save = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -159,6 +163,12 @@ class Keeper(TrainerCallback, ExportableState):
         if state.is_world_process_zero:
             self.folder.mark(state.global_step)
             self.folder.tidy(self.best_step)
+        if self.stopping:
+            raise StoppedEarly(
+                f"training was asked to stop and did after {state.global_step} updates, which are saved",
+                where=self.folder.path,
+                next_step="Give the same command again to go on",
+            )
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """One line of log.jsonl."""
@@ -187,6 +197,15 @@ def _agreed(mine: bool, args: TrainingArguments) -> bool:
         return mine
     answer = torch.tensor(float(mine), device=args.device)
     torch.distributed.broadcast(answer, src=0)
+    return bool(answer.item())
+
+
+def _anyone(mine: bool, args: TrainingArguments) -> bool:
+    """Whether any process answers yes: a scheduler may signal only some of them, and all must stop together."""
+    if args.world_size <= 1:
+        return mine
+    answer = torch.tensor(float(mine), device=args.device)
+    torch.distributed.all_reduce(answer, op=torch.distributed.ReduceOp.MAX)
     return bool(answer.item())
 
 

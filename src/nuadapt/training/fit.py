@@ -6,6 +6,8 @@ import logging
 import math
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,7 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         DataError: the store has no labelled training or validation events, or lacks a view.
         InputFileError: ``data`` is not a store.
         OutputError: ``out`` holds something else.
+        StoppedEarly: SIGTERM or SIGUSR1 came; what was done is saved.
     """
     data, out = Path(data), Path(out)
     folder, offered = RunFolder(out), prepare(data, config)
@@ -62,7 +65,7 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
     if config.language.tower:
         family_of(load_preset(config.preset)).load_tower(model, Path(config.language.tower))
     keeper = Keeper(config, folder, progress)
-    with _quiet():
+    with _quiet(), _listening(keeper):
         _run(config, data, offered, reads, model, keeper)
     if _is_main():
         _finish(config, folder, offered, reads, model, keeper)
@@ -154,6 +157,24 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(level)
+
+
+@contextmanager
+def _listening(keeper: Keeper) -> Iterator[None]:
+    """SIGTERM and SIGUSR1, by which schedulers announce the end of a job's time, save and stop at the next update."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def stop(*_: Any) -> None:
+        keeper.asked_to_stop = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _finish(

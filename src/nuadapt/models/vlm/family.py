@@ -6,6 +6,7 @@ precision of the weights.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,13 +52,16 @@ def _classifier(given: Mapping[str, Any], adapter: Path | None = None) -> VLMCla
     preset = build_settings(BackbonePreset, plain, where="preset")
     prompt, views = Prompt.from_dict(language["prompt"]), language["views"]
     weight = float(language["reason_weight"])
-    if not preset.hub:
+    if not preset.hub and not language["source"]:
         return SparseClassifier(preset, prompt, views, reason_weight=weight, adapter=adapter)
     backbone = load_backbone(preset, language["source"] or None, precision=language["precision"] or None)
     if adapter is None:
         adapted = adapt(backbone.model, preset.adapter)
     else:
-        adapted = load_adapter(backbone.model, adapter, backbone.base, prompt.labels).model
+        loaded = load_adapter(backbone.model, adapter, backbone.base, prompt.labels)
+        adapted = loaded.model
+        for note in loaded.notes:
+            logging.getLogger("nuadapt").warning(note)
     return ChatClassifier(
         backbone, adapted, prompt, views, view_mode=language["view_mode"] or None, reason_weight=weight
     )

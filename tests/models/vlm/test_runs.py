@@ -1,0 +1,191 @@
+"""Run folders of vision-language models: training, saving, loading, packing, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from nuadapt.errors import ConfigError, InputFileError, StoppedEarly
+from nuadapt.events.batch import EventBatch
+from nuadapt.events.pixelmap import MapSpec, PixelMaps
+from nuadapt.events.schema import FIELDS
+from nuadapt.events.store import EventStore, EventWriter, Layout
+from nuadapt.models.pack import pack
+from nuadapt.models.run import load_run
+from nuadapt.models.vlm import sparse
+from nuadapt.training.config import TrainingConfig, load_recipe
+from nuadapt.training.fit import train
+
+from .conftest import TINY
+from .test_chat import TEMPLATE
+from .tiny_offline import assemble, preset, tokenizer
+
+COMMON = ["input.coarsen=1", "batch_size=8", "workers=0", "log_every=1", "epochs=1", "val_events=16"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """96 events of random pixels with the truth that reasons are written from."""
+    n, random = 96, np.random.default_rng(1)
+    images = random.random((n, 2, 32, 32)) * (random.random((n, 2, 32, 32)) < 0.05) * 0.01
+    truth = {"nu_pdg": random.choice([12, 14], n), "current": random.integers(1, 3, n)}
+    visible = {"muon_track_length": 120.0, "muon_contained": 0, "shower_energy": 0.5, "shower_gap": 0.1}
+    visible |= {"n_tracks": 2, "n_showers": 1, "n_michel": 0, "deposited_energy": 1.0, "map_fraction": 1.0}
+    columns = {name: np.full(n, value, dtype=FIELDS[name].dtype) for name, value in visible.items()}
+    key = {"run": np.ones(n), "subrun": np.zeros(n), "event": np.arange(n), "source": np.zeros(n)}
+    maps = PixelMaps.from_dense(images, MapSpec(shape=(32, 32)))
+    batch = EventBatch.make({**key, **truth, **columns}, ["made up"], pixelmap=maps)
+    path = tmp_path_factory.mktemp("store") / "events.h5"
+    with EventWriter.create(path, Layout.of(batch), {"made": "up"}) as writer:
+        writer.append(batch)
+        writer.finish(split=(np.arange(n) % 3 == 2).astype("u1"))
+    return path
+
+
+def settings(folder: Path, values: dict[str, Any], *words: str) -> TrainingConfig:
+    """A recipe with a preset file of one's own."""
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(values))
+    (folder / "recipe.yaml").write_text("precision: float32\n")
+    return load_recipe(folder / "recipe.yaml", [f"preset={folder / 'tiny.yaml'}", *COMMON, *words])
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingConfig:
+    """A recipe for the tiny model of the offline kind."""
+    words = tokenizer()
+    monkeypatch.setattr(sparse, "assemble", assemble)
+    monkeypatch.setattr(sparse, "tokenizer", lambda: words)
+    given = preset(len(words))
+    values = {"family": "vlm", "representation": "pixelmap", "view_modes": ["multi"], "dtype": "float32"}
+    values |= {"architecture": given.architecture, "occupied_above": 0.05, "adapter": {"r": 2, "scope": "text"}}
+    return settings(tmp_path, values, "language.reasons=0.5")
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, saved: Path) -> TrainingConfig:
+    """A recipe for the tiny Mllama, loaded from a folder."""
+    source = tmp_path / "mllama"
+    shutil.copytree(saved, source)
+    (source / "chat_template.jinja").write_text(TEMPLATE)
+    values = {"family": "vlm", "representation": "pixelmap", "view_modes": ["stitch"], "dtype": "float32"}
+    values |= {"architecture": TINY.architecture, "adapter": {"r": 2}}
+    return settings(tmp_path, values, f"language.source={source}", "language.prompt=minimal", "train_events=16")
+
+
+def posterior(run: Path, store: Path) -> np.ndarray:
+    model = load_run(run)
+    with EventStore(store) as events:
+        maps = events.read(slice(0, 6)).pixelmap
+    assert maps is not None
+    return model.posterior(model.input.images(maps))
+
+
+def test_a_run_is_an_adapter_and_what_else_is_its_own(offline: TrainingConfig, store: Path, tmp_path: Path) -> None:
+    run = train(offline, store, tmp_path / "run")
+    about = json.loads((run / "adapter" / "nuadapt.json").read_text())
+    assert about["base"]["precision"] == "float32"
+    assert (about["prompt"], about["view_mode"]) == ("full", "multi")
+    assert about["labels"] == ["NuE CC", "NuMu CC", "Neutral Current"]
+    adapter = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert all("lora_" in name for name in adapter)
+    own = load_file(run / "model.safetensors")
+    assert all(".connector." in name or ".vision_model." in name for name in own)
+    p = posterior(run, store)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-12)
+    assert np.ptp(p, axis=0).max() > 1e-6
+    with EventStore(store) as events:
+        maps = events.read(slice(0, 3)).pixelmap
+    assert maps is not None
+    model = load_run(run)
+    assert len(model.reasons(model.input.images(maps), np.array([0, 1, 2]))) == 3
+
+
+def test_validation_of_training_is_that_of_the_loaded_model(
+    offline: TrainingConfig, store: Path, tmp_path: Path
+) -> None:
+    """Adapters merged into the weights answer as the unmerged ones did in training."""
+    from nuadapt.training.data import prepare
+
+    run = train(offline, store, tmp_path / "run")
+    best = json.loads((run / "record.json").read_text())["best"]
+    model, sample = load_run(run), prepare(store, offline).val
+    with EventStore(store) as events:
+        maps = events.read(sample.rows).pixelmap
+    assert maps is not None
+    p = model.posterior(model.input.images(maps))
+    unnormalised = best["val_loss"]
+    assert np.mean(p.argmax(axis=1) == sample.label) == pytest.approx(best["val_accuracy"])
+    assert -np.log(p[np.arange(len(p)), sample.label]).mean() == pytest.approx(unnormalised, rel=1e-3)
+
+
+def test_stopped_in_the_middle_ends_the_same(offline: TrainingConfig, store: Path, tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(offline, store, whole)
+
+    def end_of_time(done: int, _: int) -> None:
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedEarly):
+        train(offline, store, stopped, progress=end_of_time)
+    train(offline, store, stopped)
+    for file in ("model.safetensors", "adapter/adapter_model.safetensors"):
+        ours, theirs = load_file(whole / file), load_file(stopped / file)
+        assert all((ours[name] == theirs[name]).all() for name in ours)
+
+
+def test_a_packed_run_answers_nearly_the_same(offline: TrainingConfig, store: Path, tmp_path: Path) -> None:
+    run = train(offline, store, tmp_path / "run")
+    packed = pack(run, tmp_path / "packed")
+    np.testing.assert_allclose(posterior(packed, store), posterior(run, store), atol=5e-3)
+    assert load_run(packed).id != load_run(run).id
+    half = (packed / "model.safetensors").stat().st_size / (run / "model.safetensors").stat().st_size
+    assert 0.4 < half < 0.65
+
+
+def test_a_foreign_backbone_is_trained_and_loaded(foreign: TrainingConfig, store: Path, tmp_path: Path) -> None:
+    run = train(foreign, store, tmp_path / "run")
+    assert load_file(run / "model.safetensors") == {}
+    p = posterior(run, store)
+    assert np.ptp(p, axis=0).max() > 1e-9
+
+
+def test_another_precision_of_the_base_is_said(
+    foreign: TrainingConfig, store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = train(foreign, store, tmp_path / "run")
+    record = json.loads((run / "record.json").read_text())
+    record["architecture"]["language"]["precision"] = "bfloat16"
+    (run / "record.json").write_text(json.dumps(record))
+    with caplog.at_level(logging.WARNING, logger="nuadapt"):
+        load_run(run)
+    assert any("float32" in message and "bfloat16" in message for message in caplog.messages)
+
+
+def test_adapters_for_other_labels_or_lost_ones_are_refused(
+    offline: TrainingConfig, store: Path, tmp_path: Path
+) -> None:
+    run = train(offline, store, tmp_path / "run")
+    record = json.loads((run / "record.json").read_text())
+    record["architecture"]["language"]["prompt"]["labels"][0] = "Electron"
+    (run / "record.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match="Electron"):
+        load_run(run)
+    shutil.rmtree(run / "adapter")
+    with pytest.raises(InputFileError, match="adapter"):
+        load_run(run)
+
+
+def test_an_unknown_name_of_a_run_is_explained() -> None:
+    with pytest.raises(InputFileError, match="no trained model of this name"):
+        load_run(Path("nuadapt-vml"))
