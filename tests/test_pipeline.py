@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import sys
 
 import pytest
@@ -89,18 +88,6 @@ def test_prediction_agrees_with_evaluation(place, tmp_path):
     assert all(abs(float(r["p_nue_cc"]) + float(r["p_numu_cc"]) + float(r["p_nc"]) - 1) < 1e-6 for r in rows)
     right = sum(r["label"] == r["truth"] for r in rows) / 160
     assert right == pytest.approx(json.loads((place / "full" / "metrics.json").read_text())["accuracy"])
-
-
-def test_a_trained_model_can_be_calibrated(place, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(place / "run", run)
-    call("calibrate", run, "--data", place / "e.h5", "--split", "all")
-    call("predict", run, place / "e.h5", "--out", tmp_path / "t.csv")
-    call("predict", place / "run", place / "e.h5", "--out", tmp_path / "own.csv")
-    rows, own = table(tmp_path / "t.csv"), table(tmp_path / "own.csv")
-    assert [r["label"] for r in rows] == [r["label"] for r in own]
-    assert [r["p_nc"] for r in rows] != [r["p_nc"] for r in own]
-    assert sum(r["truth"] in r["set"].split("|") for r in rows) > 0.75 * len(rows)
 
 
 def test_png_pairs_written_by_us_can_be_predicted(place, tmp_path):

@@ -62,6 +62,7 @@ def tiny_model() -> Any:
         for name, tensor in model.named_parameters():
             if "gate" in name and tensor.numel() == 1:
                 tensor.fill_(0.8)  # a fresh Mllama does not look at images at all: its gates are shut
+        model.lm_head.weight.mul_(10)  # and its frozen output layer can hardly prefer any word
     return model.eval()
 
 

@@ -50,21 +50,21 @@ def test_counts_do_not_depend_on_packing(packed: Any, preset: BackbonePreset) ->
 
 
 def test_qlora_learns_on_a_cpu(packed: Any, inputs: Any) -> None:
-    """The answer of an event is its own token at the end: to be learnt through both towers' adapters."""
+    """One of two answers at the end of a conversation, to be learnt through the adapters of both towers."""
     torch.manual_seed(1)
     model = adapt(packed.model, AdapterConfig(dropout=0.0)).train()
     frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
     labels = torch.full_like(inputs["input_ids"], -100)
-    labels[:, -1] = torch.arange(4) + 20
+    labels[:, -1] = torch.tensor([20, 30, 20, 30])
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(15):
         loss = model(**inputs, labels=labels).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
     assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
     changed = [n for n, p in model.named_parameters() if ".lora_B." in n and p.abs().sum() > 0]
     assert any("vision" in n for n in changed)
