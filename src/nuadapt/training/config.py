@@ -52,6 +52,7 @@ class LanguageConfig:
     """How a vision-language model is asked and taught; without effect on other models."""
 
     prompt: str = "full"  # full, minimal or none: how much physics the model is told
+    prompt_file: str = ""  # YAML file of prompts and label names of one's own, of the form of models/vlm/prompts.yaml
     about: str = ""  # what else is known of all events, in words: detector, beam mode
     tower: str = ""  # folder of a finished run of preset `vit`, whose vision tower is taken
     reasons: float = 0.5  # share of batches whose answers go on with a reason: they cost twice as much time

@@ -80,7 +80,8 @@ def architecture(config: TrainingConfig, reads: PixelInput) -> dict[str, Any]:
     from nuadapt.models.vlm.prompts import load_prompt
 
     language = config.language
-    prompt = load_prompt(language.prompt, FLAVOUR_CLASSES, about=language.about)
+    file = Path(language.prompt_file) if language.prompt_file else None
+    prompt = load_prompt(language.prompt, FLAVOUR_CLASSES, about=language.about, file=file)
     adapter = dict(preset.get("adapter", {}))
     if language.rank:
         adapter |= {"r": language.rank, "alpha": 2 * language.rank}  # the scale of the update stays: alpha / r = 2
@@ -94,7 +95,7 @@ def architecture(config: TrainingConfig, reads: PixelInput) -> dict[str, Any]:
         "precision": language.precision,
         "view_mode": language.view_mode,
     }
-    return {**preset, "name": config.preset, "adapter": adapter, "language": asked}
+    return {**preset, "name": Path(config.preset).stem, "adapter": adapter, "language": asked}
 
 
 def pixel_input(config: TrainingConfig, offered: TrainingData) -> PixelInput:

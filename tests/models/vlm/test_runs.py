@@ -15,7 +15,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from nuadapt.errors import ConfigError, InputFileError, StoppedEarly
+from nuadapt.errors import InputFileError, StoppedEarly
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import MapSpec, PixelMaps
 from nuadapt.events.schema import FIELDS
@@ -79,7 +79,11 @@ def foreign(tmp_path: Path, saved: Path) -> TrainingConfig:
     (source / "chat_template.jinja").write_text(TEMPLATE)
     values = {"family": "vlm", "representation": "pixelmap", "view_modes": ["stitch"], "dtype": "float32"}
     values |= {"architecture": TINY.architecture, "adapter": {"r": 2}}
-    return settings(tmp_path, values, f"language.source={source}", "language.prompt=minimal", "train_events=16")
+    words = {"answer": "w6", "labels": {"nue_cc": "w10 w11", "numu_cc": "w10 w12", "nc": "w14"}}
+    words["prompts"] = {"own": {"system": "w1 w2", "user": "w3"}}
+    (tmp_path / "prompts.yaml").write_text(yaml.safe_dump(words))
+    prompt = f"language={{source: '{source}', prompt: own, prompt_file: '{tmp_path / 'prompts.yaml'}'}}"
+    return settings(tmp_path, values, prompt, "train_events=16")
 
 
 def posterior(run: Path, store: Path) -> np.ndarray:
@@ -179,7 +183,7 @@ def test_adapters_for_other_labels_or_lost_ones_are_refused(
     record = json.loads((run / "record.json").read_text())
     record["architecture"]["language"]["prompt"]["labels"][0] = "Electron"
     (run / "record.json").write_text(json.dumps(record))
-    with pytest.raises(ConfigError, match="Electron"):
+    with pytest.raises(InputFileError, match="Electron"):
         load_run(run)
     shutil.rmtree(run / "adapter")
     with pytest.raises(InputFileError, match="adapter"):

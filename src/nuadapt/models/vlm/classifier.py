@@ -104,8 +104,11 @@ class VLMClassifier(nn.Module, ABC):
         return {name: tensor for name, tensor in super().state_dict(*args, **kwargs).items() if name in own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Inverse of :meth:`state_dict`; what is not given stays."""
-        return super().load_state_dict(state_dict, strict=False, assign=assign)
+        """Inverse of :meth:`state_dict`; what is not given stays, and is told as missing if it is this model's own."""
+        result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        own = self.own_names()
+        result.missing_keys[:] = [name for name in result.missing_keys if name in own]
+        return result
 
     def forward(
         self,

@@ -48,18 +48,22 @@ def load_prompt(name: str, classes: Sequence[str], *, about: str = "", file: Pat
     """A prompt by name for these classes, from nuadapt's own file or another of the same form.
 
     Raises:
-        ConfigError: no prompt of that name, or a class without a label in words.
+        ConfigError: no prompt of that name, a class without a label in words, or parts missing in the file.
+        InputFileError: the file cannot be read.
     """
     if file is None:
         text = (resources.files("nuadapt.models.vlm") / "prompts.yaml").read_text(encoding="utf-8")
         given: dict[str, Any] = yaml.safe_load(text)
     else:
         given = read_yaml(file)
-    prompts, labels = given.get("prompts", {}), given.get("labels", {})
+    prompts, labels = (given.get(part) if isinstance(given.get(part), dict) else {} for part in ("prompts", "labels"))
     if name not in prompts:
         raise ConfigError(f"no prompt '{name}'", expected=nearest(name, prompts))
     missing = [c for c in classes if c not in labels]
     if missing:
         raise ConfigError(f"no label for the class '{missing[0]}'", where=file, expected=nearest(missing[0], labels))
     words = prompts[name]
-    return Prompt(name, words["system"], words["user"], given["answer"], tuple(labels[c] for c in classes), about)
+    lost = [part for part in ("system", "user") if not isinstance(words, dict) or not isinstance(words.get(part), str)]
+    if lost or not isinstance(given.get("answer"), str):
+        raise ConfigError(f"the prompt '{name}' lacks '{(lost or ['answer'])[0]}'", where=file, expected="a text")
+    return Prompt(name, words["system"], words["user"], given["answer"], tuple(str(labels[c]) for c in classes), about)
