@@ -44,6 +44,7 @@ class BackbonePreset:
     revision: str = ""  # commit on the Hub; empty: the newest
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"  # of weights that are not quantised
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    occupied_above: float = -1.0  # grey level from which a patch is looked at; below 0: all are
     published: dict[str, Any] = field(default_factory=dict)  # how others trained it, for recipes and pages to cite
 
 
