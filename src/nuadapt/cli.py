@@ -378,21 +378,29 @@ def report(
 
 @app.command()
 def reproduce(
-    study: Annotated[str, typer.Argument(help="Name of the study: cnn.", show_default=False)],
-    scale: Annotated[Scale, typer.Option(help="smoke: minutes; laptop: an hour and a half; paper: as published.")],
+    study: Annotated[str, typer.Argument(help="Name of the study (cnn, vlm), or a YAML file.", show_default=False)],
+    scale: Annotated[Scale, typer.Option(help="smoke: minutes; laptop: hours; paper: as published.")],
     out_dir: Out,
     trial: Annotated[
         list[str] | None,
         typer.Option(
-            help="Other events to try the model on: PATH or PATH:view,view; may be repeated.", show_default=False
+            help="Other events to try the models on: PATH or PATH:view,view; may be repeated.", show_default=False
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
 ) -> None:
     """Run a whole study: simulate, train, evaluate, report. Goes on where it was interrupted."""
-    from nuadapt.recipes.study import run_study
+    from nuadapt.recipes.runner import run_study
 
-    page = run_study(study, scale.value, out_dir, trials=trial or [], workers=workers, progress_bar=progress_bar)
+    page = run_study(
+        study,
+        scale.value,
+        out_dir,
+        trials=trial or [],
+        workers=workers,
+        progress_bar=progress_bar,
+        say=lambda sentence: err.print(sentence, markup=False, highlight=False),
+    )
     out.print(f"report: {page}")
 
 

@@ -1,106 +1,231 @@
-"""Run a study: simulate, train, evaluate, try on other events, report. Every step resumes or is skipped when done."""
+"""What a study is: events, models that are trained on them, and what each model is asked. Pure data, from a YAML file.
+
+Everything that a study says is checked when it is loaded, before anything is computed.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from importlib.resources import files
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
-import yaml
+from nuadapt.errors import ConfigError, nearest
+from nuadapt.evaluation.explain.stage import ExplainConfig
+from nuadapt.settings import apply_words, build, read_yaml
+from nuadapt.sources.simulation.lartpc import LArTPCConfig
+from nuadapt.training.config import TrainingConfig, load_recipe
 
-from nuadapt.errors import ConfigError, OutputError, nearest
-from nuadapt.events.store import EventStore
+#: Where an evaluation asks its questions if it names no set of events: the test split of the study's own events.
+TEST = "test"
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of folders and files
+_SCALE = "{scale}"
 
-Progress = Callable[[int, int], None]
-ProgressBar = Callable[[str], AbstractContextManager[Progress]]
+
+@dataclass(frozen=True, slots=True)
+class EventSet:
+    """Events to simulate."""
+
+    events: int
+    seed: int
+    simulation: LArTPCConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that decides what is in the file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationPlan:
+    """One evaluation of a model, without retraining."""
+
+    events: str = TEST  # the test events, or the name of a further set of events
+    coarsen: int = 1  # 2: half resolution
+    how: str | None = None  # how pixels are joined: sum, mean; None: what fits their unit
+
+    @property
+    def name(self) -> str:
+        """For a folder: ``test``, ``test-coarsen2-mean``, ``noise``."""
+        lowered = [f"coarsen{self.coarsen}"] if self.coarsen > 1 else []
+        return "-".join([self.events, *lowered, *([self.how] if self.how else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """One model: how it is trained, and what it is asked."""
+
+    train: str  # training recipe: a name, or a YAML file beside the study's; {scale} stands for the scale
+    words: tuple[str, ...] = ()  # settings of the recipe that are changed, as key=value
+    takes: dict[str, str] = field(default_factory=dict)  # setting of the recipe -> earlier model whose run it is given
+    calibrate: bool = True  # on the validation events
+    evaluate: tuple[EvaluationPlan, ...] = (EvaluationPlan(),)
+    explain: ExplainConfig | None = None  # reasons and evidence on the test events
+    trials: bool = True  # whether it is tried on other events that the user gives
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One scale of one study. ``resolutions`` are (coarsen, how) of its evaluations."""
+    """One scale of one study. Models are trained in the order of ``models``."""
 
-    name: str
     title: str
     scale: str
-    events: int
-    train: str
-    seed: int
-    resolutions: tuple[tuple[int, str | None], ...]
+    events: EventSet
+    models: Mapping[str, ModelPlan]
+    sets: Mapping[str, EventSet] = field(default_factory=dict)
+    folder: Path = Path()  # where files that the study names are
+
+    def __post_init__(self) -> None:
+        for name in (*self.models, *self.sets):
+            if not _NAME.fullmatch(name) or name == TEST:
+                raise ConfigError(f"'{name}' cannot name a model or a set of events", expected="such as vlm-rank-8")
+        earlier: list[str] = []
+        for name, plan in self.models.items():
+            for other in plan.takes.values():
+                if other not in earlier:
+                    raise ConfigError(
+                        f"model '{name}' takes something from '{other}', which is not an earlier model of this scale",
+                        expected=nearest(other, earlier),
+                    )
+            for question in plan.evaluate:
+                if question.events not in (TEST, *self.sets):
+                    raise ConfigError(
+                        f"model '{name}' is evaluated on '{question.events}'",
+                        expected=nearest(question.events, (TEST, *self.sets)),
+                    )
+            earlier.append(name)
+            self.training(name)
+
+    def training(self, model: str, runs: Mapping[str, str] | None = None) -> TrainingConfig:
+        """Settings of one model's training. ``runs``: the run folder of each model; none: their names stand for them.
+
+        Raises:
+            ConfigError: no such recipe, unknown setting, impossible value.
+        """
+        plan = self.models[model]
+        # A double-quoted YAML value: a folder's name may hold anything.
+        taken = [f'{key}="{_quoted((runs or {}).get(other, other))}"' for key, other in plan.takes.items()]
+        recipe = plan.train.replace(_SCALE, self.scale)
+        own = recipe.endswith((".yaml", ".yml"))
+        return load_recipe(self.folder / recipe if own else recipe, [*plan.words, *taken])
+
+    @property
+    def heading(self) -> str:
+        """Title of the report: also which models saw only a part of the training events."""
+        limits = {name: self.training(name).train_events for name in self.models}
+        fewer = ", ".join(f"{name} {n}" for name, n in limits.items() if n)
+        size = f"{self.scale} scale, {self.events.events} events"
+        return f"{self.title} ({size}{f'; training events at most: {fewer}' if fewer else ''})"
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """By kind and name, what the results of each part depend on, beside what the part itself checks."""
+        models = {
+            name: {
+                "training": self.training(name).of_result(),
+                "calibrate": plan.calibrate,
+                "explain": asdict(plan.explain) if plan.explain else None,
+            }
+            for name, plan in self.models.items()
+        }
+        sets = {name: events.as_dict() for name, events in self.sets.items()}
+        return {"events": {"events": self.events.as_dict()}, "set of events": sets, "model": models}
 
 
-def load_study(name: str, scale: str) -> Study:
-    """A study by name and scale.
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """One entry of ``scales`` in the file. What it says of a model or of evaluations goes before the study's own."""
+
+    events: int = 0
+    set_events: int = 1000  # of each further set
+    models: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # none named: all, in the study's order
+    evaluate: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The YAML file."""
+
+    title: str = ""
+    seed: int = 1  # of the events; further sets have the next one, so that no event is shared with the training
+    simulation: tuple[str, ...] = ()  # settings of the simulation, of all events
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # further events: name -> settings on top of those
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    evaluate: tuple[dict[str, Any], ...] = ({"events": TEST},)  # of every model that has none of its own
+    scales: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("title", "models", "scales"):
+            if not getattr(self, name):
+                raise ConfigError(f"a study needs '{name}'")
+
+
+def study_names() -> tuple[str, ...]:
+    """Studies that come with nuadapt."""
+    folder = resources.files("nuadapt.recipes")
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def load_study(name: str | Path, scale: str) -> Study:
+    """A study by name, or from a YAML file of one's own, at one of its scales.
 
     Raises:
-        ConfigError: no such study or scale.
+        ConfigError: no such study or scale, unknown settings, models or events, impossible values.
+        InputFileError: a file cannot be read.
     """
-    folder = files("nuadapt.recipes")
-    known = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
-    if name not in known:
-        raise ConfigError(f"no study '{name}'", expected=nearest(name, known))
-    given = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-    if scale not in given["scales"]:
-        raise ConfigError(f"study '{name}' has no scale '{scale}'", expected=nearest(scale, given["scales"]))
-    size = given["scales"][scale]
-    resolutions = tuple((int(r["coarsen"]), r.get("how")) for r in given["evaluate"])
-    return Study(name, given["title"], scale, int(size["events"]), size["train"], int(given["seed"]), resolutions)
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name) not in study_names():
+            raise ConfigError(
+                f"no study '{name}'", expected=nearest(str(name), study_names()), next_step="Or give a YAML file"
+            )
+        path = Path(str(resources.files("nuadapt.recipes") / f"{name}.yaml"))
+    where = f"study {path.stem}"
+    given = build(_File, read_yaml(path), where=where)
+    if scale not in given.scales:
+        raise ConfigError(f"no scale '{scale}'", where=where, expected=nearest(scale, given.scales))
+    size = build(_Scale, given.scales[scale], where=f"{where}, scale {scale}")
+    unknown = [model for model in size.models if model not in given.models]
+    if unknown:
+        raise ConfigError(f"no model '{unknown[0]}'", where=where, expected=nearest(unknown[0], given.models))
+    asked = _questions(size.evaluate or given.evaluate, where)
+    chosen = size.models or dict.fromkeys(given.models)
+    return Study(
+        title=given.title,
+        scale=scale,
+        events=_events(size.events, given.seed, given.simulation, where),
+        models={n: _model({**given.models[n]}, more or {}, asked, f"{where}, model {n}") for n, more in chosen.items()},
+        sets={
+            n: _events(size.set_events, given.seed + 1, (*given.simulation, *words), f"{where}, set {n}")
+            for n, words in given.sets.items()
+        },
+        folder=path.parent,
+    )
 
 
-def run_study(
-    name: str, scale: str, out: Path, *, trials: Sequence[str], workers: int, progress_bar: ProgressBar
-) -> Path:
-    """Run or go on with a study in ``out``; returns the report page.
-
-    ``trials`` are other inputs (NuHepMC files, folders of DUNE images) that the trained model is tried on, as
-    ``PATH`` or ``PATH:view,view``.
-
-    Raises:
-        ConfigError: no such study or scale, or a trial does not exist.
-    """
-    from nuadapt.evaluation.evaluate import evaluate
-    from nuadapt.recipes.trials import Trial, run_trial
-    from nuadapt.report.page import make_report
-    from nuadapt.training.config import load_recipe
-    from nuadapt.training.fit import train
-
-    study = load_study(name, scale)
-    given = [Trial.parse(word) for word in trials]
-    data, run = out / "events.h5", out / "run"
-    _simulate(study, data, workers, progress_bar)
-    with progress_bar("training") as update:
-        train(load_recipe(study.train, []), data, run, progress=update)
-    evaluations = []
-    for factor, how in study.resolutions:
-        folder = out / "-".join(["evaluation", f"coarsen{factor}", *([how] if how else [])])
-        with progress_bar(f"evaluating at 1/{factor} resolution") as update:
-            evaluate(run, data, folder, split="test", coarsen=factor, coarsen_how=how, progress=update)
-        evaluations.append(folder)
-    figures = []
-    for trial in given:
-        with progress_bar(f"trying {trial.name}") as update:
-            figures += run_trial(run, trial, data, out / "trials", update)
-    title = f"{study.title} ({study.scale} scale, {study.events} events)"
-    return make_report(evaluations, out / "report", title=title, extra_figures=figures)
+def _events(events: int, seed: int, words: Sequence[str], where: str) -> EventSet:
+    if events < 1:
+        raise ConfigError(f"{events} events", where=where, expected="at least 1")
+    return EventSet(events, seed, build(LArTPCConfig, apply_words({}, words), where=where))
 
 
-def _simulate(study: Study, data: Path, workers: int, progress_bar: ProgressBar) -> None:
-    """Simulate unless the finished file is there already."""
-    from nuadapt.sources.simulation.lartpc import LArTPCConfig
-    from nuadapt.sources.simulation.run import SimulationPlan, simulate
+def _model(given: dict[str, Any], more: dict[str, Any], asked: tuple[EvaluationPlan, ...], where: str) -> ModelPlan:
+    """A model's entry with that of the scale on top; words of both count, those of the scale last."""
+    words = [*given.pop("words", []), *more.get("words", [])]
+    values = {**given, **more, "words": words}
+    own, explain = values.pop("evaluate", None), values.pop("explain", None)
+    if "train" not in values:
+        raise ConfigError("the model lacks 'train', the recipe of its training", where=where)
+    return replace(
+        build(ModelPlan, values, where=where),
+        evaluate=asked if own is None else _questions(own, where),
+        explain=None if explain is None else build(ExplainConfig, explain, where=where),
+    )
 
-    plan = SimulationPlan(LArTPCConfig(), study.seed, study.events, workers=workers or os.cpu_count() or 1)
-    if data.exists():
-        with EventStore(data) as store:
-            if store.complete and store.record == plan.record():
-                return
-            if store.complete:
-                raise OutputError(
-                    "these events were simulated with other settings or another version of nuadapt",
-                    where=data,
-                    next_step="Choose another output folder, or remove this one",
-                )
-    with progress_bar("simulating") as update:
-        simulate(plan, data, update)
+
+def _questions(given: Sequence[dict[str, Any]], where: str) -> tuple[EvaluationPlan, ...]:
+    return tuple(build(EvaluationPlan, one, where=f"{where}, evaluate") for one in given)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -17,7 +17,8 @@ from nuadapt.evaluation.predictions import Predictions
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import ADDITIVE_UNITS, PixelMaps
 from nuadapt.events.store import EventStore
-from nuadapt.record import write_json
+from nuadapt.models.run import LoadedModel, load_run
+from nuadapt.record import read_json, write_json
 from nuadapt.report.event_display import Answer, draw_event
 from nuadapt.report.style import save
 
@@ -52,6 +53,13 @@ class Trial:
         """Folder name of the results."""
         return "-".join([self.path.name.split(".")[0], *(self.views or ())])
 
+    def identity(self) -> dict[str, Any]:
+        """What tells this trial from another one of the same name: names and sizes of its files, and the views."""
+        folder = self.path.is_dir()
+        files = sorted(p for p in self.path.rglob("*") if p.is_file()) if folder else [self.path]
+        sizes = {(p.relative_to(self.path).as_posix() if folder else p.name): p.stat().st_size for p in files}
+        return {"files": sizes, "views": list(self.views or ())}
+
 
 def run_trial(
     run: Path, trial: Trial, training_data: Path, out: Path, progress: Callable[[int, int], None]
@@ -60,10 +68,11 @@ def run_trial(
 
     Images in grey levels carry no energy scale. They are predicted as they are, and once more scaled so that
     the median of their filled pixels equals that of the training events (``-scaled``): a rough calibration,
-    good enough to tell a difference of detectors from a difference of gains.
+    good enough to tell a difference of detectors from a difference of gains. A trial that is done is not done again.
     """
-    from nuadapt.models.run import load_run
-
+    done, identity = out / f"{trial.name}.json", trial.identity()
+    if done.is_file() and (record := read_json(done))["trial"] == identity:
+        return [(title, caption, out / png) for title, caption, png in record["figures"]]
     model = load_run(run)
     batch = EventBatch.concatenate(list(open_events(trial.path)))
     variants = {"": batch}
@@ -71,19 +80,28 @@ def run_trial(
         variants["-scaled"] = replace(batch, pixelmap=_scaled(batch.pixelmap, training_data))
     figures: list[ExtraFigure] = []
     for ending, events in variants.items():
-        table = predict_batches(model, [events], PredictConfig(views=trial.views), progress=progress)
-        folder = out / (trial.name + ending)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "predictions.csv").unlink(missing_ok=True)
-        table.write(folder / "predictions.csv")
-        summary = summarise(table)
-        write_json(folder / "summary.json", summary)
-        if events.pixelmap is not None:
-            maps = chosen_views(events.pixelmap, model.input.views, trial.views)
-            named = replace(maps.spec, views=trial.views or maps.spec.views, axes=_axes(events, trial))
-            shown = replace(events, pixelmap=replace(maps, spec=named))  # drawn under the names of the data
-            figures += _draw(table, shown, folder, f"{trial.name}{ending}", sentence(summary))
+        figures += _answered(model, trial, events, out / (trial.name + ending), progress)
+    named = [[title, caption, png.relative_to(out).as_posix()] for title, caption, png in figures]
+    write_json(done, {"trial": identity, "figures": named})
     return figures
+
+
+def _answered(
+    model: LoadedModel, trial: Trial, events: EventBatch, folder: Path, progress: Callable[[int, int], None]
+) -> list[ExtraFigure]:
+    """Predictions, summary and pictures of the events in a folder."""
+    table = predict_batches(model, [events], PredictConfig(views=trial.views), progress=progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "predictions.csv").unlink(missing_ok=True)
+    table.write(folder / "predictions.csv")
+    summary = summarise(table)
+    write_json(folder / "summary.json", summary)
+    if events.pixelmap is None:
+        return []
+    maps = chosen_views(events.pixelmap, model.input.views, trial.views)
+    named = replace(maps.spec, views=trial.views or maps.spec.views, axes=_axes(events, trial))
+    shown = replace(events, pixelmap=replace(maps, spec=named))  # drawn under the names of the data
+    return _draw(table, shown, folder, folder.name, sentence(summary))
 
 
 def _axes(events: EventBatch, trial: Trial) -> tuple[tuple[str, str], ...]:

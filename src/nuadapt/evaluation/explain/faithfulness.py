@@ -91,6 +91,20 @@ def _judged(name: str, stated: Sequence[Claims], truth: Sequence[Claims]) -> _Ju
     ]
 
 
+def verdicts(stated: Claims, truth: Claims) -> list[dict[str, str]]:
+    """Each claim of one reason as ``claim``, ``value`` and ``verdict``: supported, contradicted or undecided.
+
+    The same rules as in :func:`score_claims`. A claim that is stated both ways has the value ``both ways`` and stays
+    undecided.
+    """
+    found = []
+    for name, value in stated.stated().items():
+        [(said, true, decided)] = _judged(name, [stated], [truth])
+        verdict = "undecided" if not decided else "supported" if said == true else "contradicted"
+        found.append({"claim": name, "value": str(value), "verdict": verdict})
+    return found + [{"claim": name, "value": "both ways", "verdict": "undecided"} for name in stated.conflicts]
+
+
 def _share(right: int, n: int) -> dict[str, Any]:
     return {"value": right / n if n else None, "interval": wilson(right, n), "n": n}
 
