@@ -3,7 +3,8 @@
 A family is a module with ``build(preset, *, n_views, classes, label_smoothing) -> nn.Module``. Its model's
 ``forward(pixels=..., labels=..., weight=..., total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C)
 as logits; that is all that training and inference ask of a model. A family whose runs are more than one file of
-weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``.
+weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``; one that can start from
+other things than a run of the same architecture has ``start(network, folder)``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from nuadapt.settings import read_yaml
 FAMILIES: dict[str, str] = {
     "siamese-cnn": "nuadapt.models.siamese_cnn",
     "vit": "nuadapt.models.vit",
+    "hub-vit": "nuadapt.models.hub_vit",
     "vlm": "nuadapt.models.vlm.family",
 }
 

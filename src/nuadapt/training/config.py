@@ -54,7 +54,7 @@ class LanguageConfig:
     prompt: str = "full"  # full, minimal or none: how much physics the model is told
     prompt_file: str = ""  # YAML file of prompts and label names of one's own, of the form of models/vlm/prompts.yaml
     about: str = ""  # what else is known of all events, in words: detector, beam mode
-    tower: str = ""  # folder of a finished run of preset `vit`, whose vision tower is taken
+    tower: str = ""  # run of preset `vit` (a folder, or one that comes with nuadapt) whose vision tower is taken
     reasons: float = 0.5  # share of batches whose answers go on with a reason: they cost twice as much time
     reason_weight: float = 0.5  # of a reason's mean token loss, beside the loss of the label
     rank: int = 0  # of the adapters; 0: that of the preset
@@ -89,7 +89,7 @@ class TrainingConfig:
     flips: bool = True  # mirror x and y at random: the physics is symmetric in both, z is the beam
     auxiliary: bool = False  # give models that can learn visible truth beside the class its columns
     precision: Literal["auto", "bf16", "float32"] = "auto"  # auto: bf16 where the hardware multiplies in it
-    start_from: str = ""  # folder of a finished run of the same architecture whose weights to go on from
+    start_from: str = ""  # run of the same architecture, or weights of the Hub on disk, to go on from
     train_events: int = 0  # use only that many training events (the first by key order in the file); 0: all
     val_events: int = 0  # use only that many validation events (the first in the file); 0: all
     seed: int = 1

@@ -22,7 +22,7 @@ from nuadapt.errors import DataError, nearest
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.inputs import PixelInput
 from nuadapt.models.registry import build_model, count_parameters, family_of, load_preset
-from nuadapt.models.run import load_weights, use_bf16
+from nuadapt.models.run import load_weights, run_folder, use_bf16
 from nuadapt.record import make_record, read_json, write_json
 from nuadapt.training.card import model_card
 from nuadapt.training.config import TrainingConfig
@@ -60,16 +60,26 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         classes=FLAVOUR_CLASSES,
         label_smoothing=config.label_smoothing,
     )
-    if config.start_from:
-        load_weights(model, Path(config.start_from) / "model.safetensors")
-    if config.language.tower:
-        family_of(load_preset(config.preset)).load_tower(model, Path(config.language.tower))
+    _start(model, config)
     keeper = Keeper(config, folder, progress)
     with _quiet(), _listening(keeper):
         _run(config, data, offered, reads, model, keeper)
     if _is_main():
         _finish(config, folder, offered, reads, model, keeper)
     return out
+
+
+def _start(model: nn.Module, config: TrainingConfig) -> None:
+    """Weights to begin with, where the settings name some."""
+    family = family_of(load_preset(config.preset))
+    if config.language.tower:
+        family.load_tower(model, run_folder(config.language.tower))
+    if config.start_from:
+        folder = run_folder(config.start_from)
+        if hasattr(family, "start"):
+            family.start(model, folder)
+        else:
+            load_weights(model, folder / "model.safetensors")
 
 
 def architecture(config: TrainingConfig, reads: PixelInput) -> dict[str, Any]:

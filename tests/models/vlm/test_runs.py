@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,14 @@ def test_stopped_in_the_middle_ends_the_same(offline: TrainingConfig, store: Pat
     for file in ("model.safetensors", "adapter/adapter_model.safetensors"):
         ours, theirs = load_file(whole / file), load_file(stopped / file)
         assert all((ours[name] == theirs[name]).all() for name in ours)
+
+
+def test_a_run_goes_on_from_another(offline: TrainingConfig, store: Path, tmp_path: Path) -> None:
+    """With a learning rate of nearly nothing, what comes out is what went in."""
+    first = train(offline, store, tmp_path / "first")
+    again = replace(offline, start_from=str(first), optimizer=replace(offline.optimizer, lr=1e-12))
+    second = train(again, store, tmp_path / "second")
+    np.testing.assert_allclose(posterior(second, store), posterior(first, store), atol=1e-6)
 
 
 def test_a_packed_run_answers_nearly_the_same(offline: TrainingConfig, store: Path, tmp_path: Path) -> None:

@@ -84,6 +84,21 @@ def load_tower(model: VLMClassifier, run: Path) -> None:
     mine.load_state_dict(tower)
 
 
+def start(model: VLMClassifier, run: Path) -> None:
+    """Take tower, connector and adapters of a finished run of the same backbone and rank.
+
+    Raises:
+        InputFileError: no such run, or one of another shape.
+    """
+    adapters = read_tensors(run / ADAPTER / "adapter_model.safetensors", next_step=_STEP)
+    given = read_tensors(run / WEIGHTS, next_step=_STEP)
+    wanted = model.state_dict()
+    # PEFT's files leave the name of the adapter out.
+    given |= {f"adapted.{n.replace('.weight', '.default.weight')}": t for n, t in adapters.items()}
+    check_fit(wanted, given, run, described_by="the settings")
+    model.load_state_dict(given)
+
+
 def save(network: VLMClassifier, weights: Path, folder: Path) -> None:
     """The run's files: ``adapter/`` in PEFT layout, everything else of its own in ``model.safetensors``.
 
