@@ -120,13 +120,11 @@ def meta_model(preset: BackbonePreset) -> Any:
     config = architecture(preset)
     try:
         with torch.device("meta"):
-            model = auto.from_config(config, dtype=getattr(torch, preset.dtype))
+            return auto.from_config(config, dtype=getattr(torch, preset.dtype))
     except ValueError as error:
         raise ConfigError(
             f"'{config.model_type}' is not a model of images and text ({_line(error)})", where=f"preset {preset.name}"
         ) from error
-    model.tie_weights()
-    return model
 
 
 def load_backbone(
