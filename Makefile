@@ -23,8 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-demo: $(STAMP)  ## simulate, train and report a small study; the page is demo/report/index.html
-	@$(BIN)/nuadapt reproduce cnn --scale smoke --out $(DEMO)
+demo: $(STAMP)  ## simulate, train and compare models in a small study; the page is demo/report/index.html
+	@$(BIN)/nuadapt reproduce vlm --scale smoke --out $(DEMO)
 
 test: lint types $(STAMP)  ## ruff, mypy and pytest
 	@$(THREADS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile

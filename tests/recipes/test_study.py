@@ -1,99 +1,127 @@
-"""Studies and trials: a tiny study runs from events to page, goes on where it was, and refuses what does not fit."""
+"""Study files: those that come with nuadapt are legal, and what is wrong in one is refused when it is read."""
 
 from __future__ import annotations
 
-import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
-from nuadapt.errors import ConfigError, OutputError
-from nuadapt.recipes import study as module
-from nuadapt.recipes.study import Study, load_study, run_study
-from nuadapt.recipes.trials import Trial, summarise
+from nuadapt.errors import ConfigError
+from nuadapt.evaluation.explain.stage import ExplainConfig
+from nuadapt.recipes.study import EvaluationPlan, Study, load_study, study_names
 
-RECIPE = """
-preset: siamese-cnn-small
-input: {coarsen: 8}
-epochs: 1
-batch_size: 16
-workers: 0
-"""
-
-
-@contextmanager
-def silent(_: str):
-    yield lambda done, total: None
+GIVEN = {
+    "title": "Two models",
+    "sets": {"noise": ["readout.noise=1e-4"]},
+    "models": {
+        "vit": {"train": "vit-{scale}", "explain": {"evidence": 3}},
+        "vlm": {"train": "vlm-{scale}", "takes": {"language.tower": "vit"}, "words": ["language.rank=4"]},
+    },
+    "evaluate": [{}, {"coarsen": 2, "how": "mean"}, {"events": "noise"}],
+    "scales": {"smoke": {"events": 30, "set_events": 5, "models": {"vit": None, "vlm": {"words": ["seed=7"]}}}},
+}
 
 
-def test_the_studies_that_come_with_nuadapt_can_be_loaded():
-    sizes = {scale: load_study("cnn", scale).events for scale in ("smoke", "laptop", "paper")}
-    assert sizes == {"smoke": 1200, "laptop": 20000, "paper": 190000}
+def loaded(folder: Path, **changed: object) -> Study:
+    """The study above with other entries."""
+    file = folder / "mine.yaml"
+    file.write_text(yaml.safe_dump({**GIVEN, **changed}, sort_keys=False))
+    return load_study(file, "smoke")
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("name", study_names())
+def test_the_studies_that_come_with_nuadapt_are_legal(name, scale):
+    study = load_study(name, scale)  # reads every recipe with its words
+    assert scale in study.heading
+    for model, plan in study.models.items():
+        folders = [question.name for question in plan.evaluate]
+        assert len(set(folders)) == len(folders), f"two evaluations of {model} share a folder"
+    assert all(events.seed != study.events.seed for events in study.sets.values()), "trained on what is asked"
+
+
+def test_sizes_and_models_by_scale():
+    assert {scale: load_study("cnn", scale).events.events for scale in ("smoke", "laptop", "paper")} == {
+        "smoke": 1200,
+        "laptop": 20000,
+        "paper": 190000,
+    }
+    laptop = load_study("vlm", "laptop")
+    assert laptop.training("vlm-rank-64", {"vit": "runs/vit"}).language.rank == 64
+    assert laptop.training("vlm-prompt-none").language.prompt == "none"
+    assert laptop.training("vlm", {"vit": 'runs/a "b": c'}).language.tower == 'runs/a "b": c'
+    assert "vlm-rank-64 1500" in laptop.heading
+    assert {q.how for q in laptop.models["cnn"].evaluate if q.coarsen == 2} == {None, "mean"}
+    few = [laptop.training(n) for n in laptop.models if n.startswith("vlm-")]
+    assert len({config.train_events for config in few}) == 1, "ablations are compared at equal size"
+
+
+def test_the_published_training_is_as_published():
+    config = load_study("vlm", "paper").training("vlm")
+    assert (config.optimizer.lr, config.optimizer.schedule, config.optimizer.max_grad_norm) == (2e-4, "constant", 0.3)
+    assert (config.epochs, config.batch_size * config.accumulate, config.optimizer.warmup_epochs) == (1, 8, 0.03)
+    assert config.preset == "llama-3.2-11b-vision"
+
+
+def test_a_file_becomes_a_study(tmp_path):
+    study = loaded(tmp_path)
+    assert study.models["vit"].explain == ExplainConfig(evidence=3)
+    assert study.models["vlm"].words == ("language.rank=4", "seed=7")
+    assert study.models["vlm"].evaluate == (
+        EvaluationPlan(),
+        EvaluationPlan(coarsen=2, how="mean"),
+        EvaluationPlan(events="noise"),
+    )
+    assert [q.name for q in study.models["vit"].evaluate] == ["test", "test-coarsen2-mean", "noise"]
+    assert study.sets["noise"].simulation.readout.noise == 1e-4
+    assert (study.sets["noise"].events, study.sets["noise"].seed, study.events.seed) == (5, 2, 1)
+    assert study.heading == "Two models (smoke scale, 30 events; training events at most: vlm 48)"
+
+
+def test_a_recipe_may_stand_beside_the_study(tmp_path):
+    (tmp_path / "own-smoke.yaml").write_text("preset: siamese-cnn-small\nepochs: 7\n")
+    study = loaded(tmp_path, models={"vit": {"train": "own-{scale}.yaml"}, "vlm": {"train": "vlm-smoke"}})
+    assert study.training("vit").epochs == 7
+
+
+VIT, VLM = GIVEN["models"]["vit"], GIVEN["models"]["vlm"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"titel": "x"}, "titel.*title"),
+        ({"title": ""}, "needs 'title'"),
+        ({"models": {"vit": {**VIT, "trian": 1}, "vlm": VLM}}, "trian.*train"),
+        ({"models": {"vit": {}, "vlm": VLM}}, "model vit.*lacks 'train'"),
+        ({"models": {"vit": {**VIT, "train": "vit-smok"}, "vlm": VLM}}, "vit-smoke"),
+        ({"models": {"vit": {**VIT, "words": ["epoch=1"]}, "vlm": VLM}}, "epoch.*epochs"),
+        ({"models": {"vit": {**VIT, "explain": {"reason": 1}}, "vlm": VLM}}, "reason.*reasons"),
+        ({"models": {"vit": VIT, "vlm": {**VLM, "takes": {"language.tower": "vti"}}}}, "'vti'.*earlier"),
+        ({"models": {"vit": VIT, "vlm": {**VLM, "takes": {"language.towr": "vit"}}}}, "towr.*tower"),
+        ({"evaluate": [{"events": "nois"}]}, "'nois'.*noise"),
+        ({"evaluate": [{"coarse": 2}]}, "coarse.*coarsen"),
+        ({"sets": {"noise": ["readout.nose=1"]}}, "set noise.*nose.*noise"),
+        ({"sets": {"noise": [], "a/b": []}}, "a/b"),
+        ({"sets": {"noise": [], "test": []}}, "'test' cannot name"),
+        ({"scales": {"smok": {"events": 5}}}, "no scale 'smoke'.*smok"),
+        ({"scales": {"smoke": {"events": 5, "models": {"vlmm": {}}}}}, "'vlmm'.*vlm"),
+        ({"scales": {"smoke": {"set_events": 5}}}, "0 events"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_the_nearest_legal_name(tmp_path, changed, said):
+    with pytest.raises(ConfigError, match=said):
+        loaded(tmp_path, **changed)
+
+
+def test_a_model_cannot_take_from_a_later_one(tmp_path):
+    with pytest.raises(ConfigError, match="'vit', which is not an earlier model"):
+        loaded(tmp_path, models={"vlm": VLM, "vit": VIT}, scales={"smoke": {"events": 5}})
+
+
+def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(ConfigError, match="cnn"):
         load_study("cnm", "smoke")
     with pytest.raises(ConfigError, match="laptop"):
         load_study("cnn", "lapdop")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> tuple[Path, Study]:
-    folder = tmp_path_factory.mktemp("study")
-    (folder / "recipe.yaml").write_text(RECIPE)
-    return folder, Study("cnn", "A tiny study", "smoke", 96, str(folder / "recipe.yaml"), 2, ((1, None), (2, "mean")))
-
-
-def run(tiny, monkeypatch, trials=()) -> Path:
-    folder, given = tiny
-    monkeypatch.setattr(module, "load_study", lambda name, scale: given)
-    return run_study("cnn", "smoke", folder / "out", trials=trials, workers=1, progress_bar=silent)
-
-
-def test_a_study_ends_with_a_page_and_is_not_done_twice(tiny, monkeypatch):
-    page = run(tiny, monkeypatch)
-    assert "A tiny study (smoke scale, 96 events)" in page.read_text()
-    weights = tiny[0] / "out" / "run" / "model.safetensors"
-    before = weights.stat().st_mtime_ns
-    run(tiny, monkeypatch)
-    assert weights.stat().st_mtime_ns == before
-    for name in ("coarsen1", "coarsen2-mean"):
-        assert (tiny[0] / "out" / f"evaluation-{name}" / "metrics.json").is_file()
-    assert "half resolution, mean of pixels" in page.read_text()
-
-
-def test_a_study_is_tried_on_other_events(tiny, monkeypatch, shared_data):
-    dune = f"{shared_data / 'dune_cvn'}:view2,view0"
-    page = run(tiny, monkeypatch, trials=[dune])
-    summaries = {p.parent.name: json.loads(p.read_text()) for p in (tiny[0] / "out" / "trials").rglob("summary.json")}
-    assert set(summaries) == {"dune_cvn-view2-view0", "dune_cvn-view2-view0-scaled"}
-    for summary in summaries.values():
-        assert summary["n_events"] == 10
-        assert sum(summary["truth"].values()) == summary["n_with_label"] == 10
-        assert sum(summary["mean_probability"].values()) == pytest.approx(1)
-    assert "dune_cvn-view2-view0" in page.read_text()
-
-
-def test_events_of_other_settings_are_not_reused(tiny, monkeypatch, tmp_path):
-    folder, given = tiny
-    run(tiny, monkeypatch)
-    other = Study(given.name, given.title, given.scale, given.events, given.train, 3, given.resolutions)
-    with pytest.raises(OutputError, match="other settings"):
-        run((folder, other), monkeypatch)
-
-
-def test_trials_are_parsed_from_words(tmp_path):
-    assert Trial.parse(str(tmp_path)) == Trial(tmp_path)
-    assert Trial.parse(f"{tmp_path}:view2,view0") == Trial(tmp_path, ("view2", "view0"))
-    assert Trial(Path("a/achilles.hepmc.gz")).name == "achilles"
-    with pytest.raises(ConfigError, match="no such file"):
-        Trial.parse(str(tmp_path / "none"))
-
-
-def test_a_summary_counts_by_class_and_weight(tiny, monkeypatch):
-    from nuadapt.evaluation.predictions import Predictions
-
-    run(tiny, monkeypatch)
-    table = Predictions.read(tiny[0] / "out" / "evaluation-coarsen1" / "predictions.parquet")
-    summary = summarise(table)
-    assert sum(summary["predicted"].values()) == len(table)
-    assert summary["accuracy"] == pytest.approx((table.label == table.truth).mean())
