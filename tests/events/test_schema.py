@@ -34,7 +34,7 @@ def test_field_can_hold_its_sentinel(field: Field) -> None:
 def test_groups_are_a_partition() -> None:
     groups = ("key", "weight", "split", "truth", "visible", "final_state", "feature")
     assert [f.name for g in groups for f in fields_of(g)] == list(FIELDS)
-    assert KEY_NAMES == tuple(f.name for f in fields_of("key"))
+    assert tuple(f.name for f in fields_of("key")) == KEY_NAMES
 
 
 def test_truth_columns_follow_the_representation() -> None:
@@ -46,7 +46,16 @@ def test_truth_columns_follow_the_representation() -> None:
 
 
 def test_units_are_those_of_the_house() -> None:
-    assert {f.unit for f in ALL if np.dtype(f.dtype).kind == "f"} <= {"", "GeV", "GeV^2", "GeV/cm", "log GeV", "cm", "ns", "rad"}
+    assert {f.unit for f in ALL if np.dtype(f.dtype).kind == "f"} <= {
+        "",
+        "GeV",
+        "GeV^2",
+        "GeV/cm",
+        "log GeV",
+        "cm",
+        "ns",
+        "rad",
+    }
 
 
 def test_datasheet_is_current(tmp_path: Path) -> None:

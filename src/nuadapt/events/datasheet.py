@@ -75,7 +75,7 @@ def _layout() -> str:
         (
             "`/commit`",
             "(5,) or (6,)",
-            "events, sources, particles and pixels that count; 1 if the writer has finished; tokens, if there are clouds",
+            "events, sources, particles, pixels that count; 1 if the writer has finished; tokens, if there are clouds",
         ),
     ]
     return _table(("place", "shape", "content"), rows)
@@ -184,9 +184,9 @@ A negative sum becomes 0. Neutrons, nuclei, muons, taus and neutrinos never coun
 
 ## Splits
 
-Events of each class (with clouds: of each flavour and pion class and interaction mode) are ordered by a 64-bit hash of their key (run, subrun, event, file name of the source) and
-cut at these shares. Neither the order of events nor a random state has a part in it, so every model sees the same
-test events.
+Events of each class (with clouds: of each flavour and pion class and interaction mode) are ordered by a 64-bit hash of
+their key (run, subrun, event, file name of the source) and cut at these shares. Neither the order of events nor a
+random state has a part in it, so every model sees the same test events.
 
 {_splits()}
 """

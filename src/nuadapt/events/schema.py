@@ -112,9 +112,7 @@ _FINAL_STATE = (
         _NAN,
     ),
     Field("pion_angle", "f4", "rad", "angle of that pion to the neutrino", "final_state", _NAN),
-    Field(
-        "available_energy_minerva_ml", "f4", "GeV", "available energy as in arXiv:2604.12364", "final_state", _NAN
-    ),
+    Field("available_energy_minerva_ml", "f4", "GeV", "available energy as in arXiv:2604.12364", "final_state", _NAN),
     Field("available_energy_mat", "f4", "GeV", "available energy as in MINERvA's analysis code", "final_state", _NAN),
     Field(
         "available_energy_rodrigues2016", "f4", "GeV", "available energy of PRL 116 (2016) 071802", "final_state", _NAN
@@ -134,7 +132,9 @@ _FINAL_STATE = (
 )
 _FEATURE = (
     Field("entry", "i8", "", "row of the event in its source file", "feature", -1),
-    Field("muon_fuzz_energy", "f4", "GeV", "energy near the muon track that the track does not explain", "feature", _NAN),
+    Field(
+        "muon_fuzz_energy", "f4", "GeV", "energy near the muon track that the track does not explain", "feature", _NAN
+    ),
     Field("muon_iso_blobs_energy", "f4", "GeV", "energy of isolated blobs near the muon", "feature", _NAN),
     Field("hadron_recoil_energy", "f4", "GeV", "calorimetric recoil energy of the standard analysis", "feature", _NAN),
     Field("passive_recoil_id", "f4", "GeV", "passive-corrected recoil in the inner detector", "feature", _NAN),

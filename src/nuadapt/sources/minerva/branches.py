@@ -6,6 +6,7 @@ read: ``muon_fuzz_energy`` as Int_t or Double_t, and ``MasterAnaDev_hadron_endMi
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 from nuadapt.errors import InputFileError
@@ -62,14 +63,13 @@ def needed(there: Iterable[str], *, truth: bool, weight: str, where: object) -> 
 
 
 def _missing(missing: dict[str, list[str]], there: set[str]) -> str:
-    """A sentence on missing branches, with near matches of the first one of each group."""
-    import difflib
-
+    """A sentence on missing branches, with near matches of the first one of each group among those not known here."""
+    unknown = sorted(there - {branch for group in GROUPS.values() for branch in group})
     parts = []
     for title, names in missing.items():
         if not names:
             continue
-        near = difflib.get_close_matches(names[0], sorted(there), n=3, cutoff=0.75)
+        near = difflib.get_close_matches(names[0], unknown, n=3, cutoff=0.75)
         hint = f", near matches in the tree: {', '.join(near)}" if near else ""
         if names == list(GROUPS.get(title, ())):
             parts.append(f"no {title} branches at all ({names[0]}, ...){hint}")

@@ -174,7 +174,9 @@ class Finder:
         """All blobs with energy."""
         offsets = self.chunk["MasterAnaDev_BlobTotalE"].offsets
         x, y, z, time, energy = (
-            self._aligned(offsets, self.chunk[f"MasterAnaDev_Blob{name}"].offsets, self.chunk[f"MasterAnaDev_Blob{name}"].values)
+            self._aligned(
+                offsets, self.chunk[f"MasterAnaDev_Blob{name}"].offsets, self.chunk[f"MasterAnaDev_Blob{name}"].values
+            )
             for name in ("X", "Y", "Z", "T", "TotalE")
         )
         keep = self._usable(energy) & (energy > LEAST_ENERGY)
@@ -211,7 +213,11 @@ class Finder:
     def prongs(self) -> tuple[Objects, Array]:
         """All prongs with a hypothesis and energy, and the hypothesis of each, (n,)."""
         event, pid = self.prong_hypotheses()
-        offsets, p4, place = self.chunk["prong_part_pid"].offsets, self.chunk["prong_part_E"], self.chunk["prong_part_pos"]
+        offsets, p4, place = (
+            self.chunk["prong_part_pid"].offsets,
+            self.chunk["prong_part_E"],
+            self.chunk["prong_part_pos"],
+        )
         dedx = self.chunk["prong_dEdXMean"]
         self._count("prong four-momentum with other than 4 values", p4.inner != 4)
         self._count("prong position with other than 4 values", place.inner != 4)
@@ -232,7 +238,9 @@ class Finder:
             self._momentum(np.stack([px, py, pz], axis=1)[keep], "prong without direction: broken momentum"),
             energy[keep],
             kind[keep],
-            dedx=self._dedx(self._aligned(offsets, dedx.offsets, dedx.values)[keep], "prong dE/dx unknown: broken value"),
+            dedx=self._dedx(
+                self._aligned(offsets, dedx.offsets, dedx.values)[keep], "prong dE/dx unknown: broken value"
+            ),
             position=self._position(np.stack([x, y, z], axis=1)[keep], what, zero_is_broken=True),
             time=self.known(time[keep], "prong time unknown: broken value"),
         )

@@ -67,5 +67,3 @@ def options_from(given: dict[str, Any]) -> MinervaOptions:
         raise ConfigError(f"unknown preset '{name}'", expected=nearest(name, PRESETS))
     made = build(MinervaOptions, given, where="MINERvA settings")
     return replace(PRESETS[name], **{key: getattr(made, key) for key in given})
-
-

@@ -71,9 +71,7 @@ def _note_repeated(keys: Array, path: Path, report: ReadReport) -> None:
         )
 
 
-def batch_of(
-    chunk: tree.Chunk, path: Path, options: MinervaOptions, report: ReadReport, *, truth: bool
-) -> EventBatch:
+def batch_of(chunk: tree.Chunk, path: Path, options: MinervaOptions, report: ReadReport, *, truth: bool) -> EventBatch:
     """The events of one chunk."""
     angle = BEAM_ANGLE if options.frame == "beam" else 0.0
     clouds, features = cloud_of(chunk, options, report.broken)
@@ -101,9 +99,7 @@ def batch_of(
     return batch
 
 
-def cloud_of(
-    chunk: tree.Chunk, options: MinervaOptions, broken: Counter[str]
-) -> tuple[Clouds, dict[str, Array]]:
+def cloud_of(chunk: tree.Chunk, options: MinervaOptions, broken: Counter[str]) -> tuple[Clouds, dict[str, Array]]:
     """Tokens of a chunk in the order muon, photons, blobs, prongs, and the feature columns that come with them."""
     find = Finder(chunk, options, broken)
     muons, photons, blobs, (prongs, hypotheses) = find.muons(), find.photons(), find.blobs(), find.prongs()

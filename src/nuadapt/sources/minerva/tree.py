@@ -34,7 +34,7 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """A vector of vectors an event: event i has the vectors offsets[i] to offsets[i + 1]; vector j has inner[j] values."""
+    """A vector of vectors an event: event i has vectors offsets[i] to offsets[i + 1], vector j has inner[j] values."""
 
     offsets: npt.NDArray[np.int64]
     inner: npt.NDArray[np.int64]
