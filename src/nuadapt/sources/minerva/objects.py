@@ -71,6 +71,11 @@ def is_good(values: Array) -> BoolArray:
         return np.isfinite(values) & (np.abs(values) <= LARGE) & ~is_sentinel(values)
 
 
+def every(mask: BoolArray) -> BoolArray:
+    """Whether all components hold, (n,) of (n, k)."""
+    return np.asarray(np.logical_and.reduce(mask, axis=1), dtype=bool)
+
+
 def vectors(chunk: Chunk, name: str) -> Array:
     """A branch of four values an event as float64 (n, 4); NaN where a counted form holds fewer."""
     branch = chunk[name]
@@ -105,8 +110,8 @@ class Finder:
     def _momentum(self, p3: Array, what: str) -> Array:
         """Momenta (n, 3); zero where a component is broken (in minerva-ml only that component is)."""
         usable = self._usable(p3)
-        self._count(what, ~usable.all(axis=1))
-        return np.where(usable.all(axis=1)[:, None] if self.strict else usable, p3, 0.0)
+        self._count(what, ~every(usable))
+        return np.where(every(usable)[:, None] if self.strict else usable, p3, 0.0)
 
     def _dedx(self, values: Array, what: str) -> Array:
         """dE/dx (n,) in MeV/cm."""
@@ -122,9 +127,9 @@ class Finder:
         usable = self._usable(xyz)
         if not self.strict:
             return np.where(usable, xyz, 0.0)
-        good = usable.all(axis=1)
+        good = every(usable)
         if zero_is_broken:
-            good &= (xyz != 0).any(axis=1)
+            good &= ~every(xyz == 0)
         self._count(what, ~good)
         return np.where(good[:, None], xyz, np.nan)
 
@@ -137,7 +142,7 @@ class Finder:
         """The muon of each event that has one."""
         chunk, found, p4 = self.chunk, self.muon_found(), vectors(self.chunk, "muon_corrected_p")
         if self.strict:
-            good = is_good(p4).all(axis=1) & (p4[:, 3] > LEAST_ENERGY)
+            good = every(is_good(p4)) & (p4[:, 3] > LEAST_ENERGY)
             matched = chunk["isMinosMatchTrack"] == 1
             self._count("muon dropped: broken four-momentum", (found | matched) & ~good)
             self._count("muon dropped: no MINOS match", found & good & ~matched)
@@ -197,7 +202,7 @@ class Finder:
         way = position
         if self.from_vertex:
             vertex = vectors(self.chunk, "vtx")[:, :3]
-            good = is_good(vertex).all(axis=1)
+            good = every(is_good(vertex))
             self._count("blob without direction: no vertex", ~good[event])
             way = position - np.where(good[:, None], vertex, np.nan)[event]
         length = np.linalg.norm(way, axis=1)

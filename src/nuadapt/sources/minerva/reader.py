@@ -15,7 +15,7 @@ from nuadapt.events.batch import EventBatch, Particles
 from nuadapt.events.cloud import Clouds, TokenType, features_of_tokens, kinematics, minerva_spec
 from nuadapt.events.flat import offsets_of
 from nuadapt.sources.minerva import branches, tree
-from nuadapt.sources.minerva.objects import CHARGED_HYPOTHESES, Finder, Objects, is_good, merge_excess, vectors
+from nuadapt.sources.minerva.objects import CHARGED_HYPOTHESES, Finder, Objects, every, is_good, merge_excess, vectors
 from nuadapt.sources.minerva.options import BEAM_ANGLE, MinervaOptions
 from nuadapt.sources.minerva.truth import rotated, truth_of
 from nuadapt.sources.reading import ReadReport
@@ -157,5 +157,5 @@ def _energies(chunk: tree.Chunk, find: Finder) -> dict[str, Array]:
 def _vertex(chunk: tree.Chunk) -> dict[str, Array]:
     """Reconstructed vertex in cm; NaN as a whole where it is unknown."""
     xyz = vectors(chunk, "vtx")[:, :3]
-    xyz = np.where(is_good(xyz).all(axis=1)[:, None], xyz * _MM, np.nan)
+    xyz = np.where(every(is_good(xyz))[:, None], xyz * _MM, np.nan)
     return {f"reco_vertex_{axis}": xyz[:, i] for i, axis in enumerate("xyz")}

@@ -45,7 +45,7 @@ def truth_of(chunk: Chunk, angle: float, broken: Counter[str]) -> tuple[dict[str
     if empty.any():
         broken["truth without particles: final state unknown"] += int(empty.sum())
     for name in final_state_columns(particles.select(np.empty(0, dtype=np.int64)), np.empty((0, 3))):
-        columns[name] = np.where(empty, FIELDS[name].sentinel, columns[name])
+        columns[name] = np.where(empty, FIELDS[name].missing(chunk.n), columns[name])
     return columns, particles
 
 
