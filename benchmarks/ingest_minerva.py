@@ -1,7 +1,8 @@
 """Events per second of the MINERvA reader against a plain event-by-event loop, on a large file.
 
-The file is the sample with its events repeated: each branch gets ten baskets of REPEAT times the sample's entries (a ROOT tree written by no other tool here can hold vectors of vectors). Both sides
-read it in the same run; the loop does what a script does that builds one event at a time from the same branches.
+The file is the sample with its events repeated: each branch gets ten baskets of REPEAT times the sample's entries. (No
+library here can write a ROOT tree with vectors of vectors.) Both sides read it in the same run; the loop does what a
+script does that builds one event at a time from the same branches.
 
 ``python benchmarks/ingest_minerva.py SAMPLE.root [REPEAT]``
 """

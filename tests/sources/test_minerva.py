@@ -129,7 +129,7 @@ def test_the_single_pion_is_that_of_the_public_code(peer: EventBatch, expected: 
 def test_default_frame_is_the_beam(mc: Path, ours: EventBatch) -> None:
     detector = whole(mc, MinervaOptions(frame="detector"))
     assert (ours.cloud.spec, detector.cloud.spec) == (minerva_spec("beam"), minerva_spec("detector"))
-    for name in ("log_energy", "type", "dedx", "x", "y", "z", "time"):  # only directions turn
+    for name in ("log_e", "type", "dedx", "x", "y", "z", "time"):  # only directions turn
         np.testing.assert_array_equal(ours.cloud.columns[name], detector.cloud.columns[name])
     assert np.abs(ours.cloud.columns["eta"] - detector.cloud.columns["eta"]).max() > 0.1
 
@@ -173,13 +173,13 @@ def test_merged_tokens_are_weighted_by_energy_and_lose_none(mc: Path, ours: Even
     )
     merged = np.isin(ours.cloud.columns["type"], (TokenType.MERGED_BLOBS, TokenType.MERGED_PRONGS))
     assert merged.sum() == 118
-    for name in ("eta", "log_energy"):
+    for name in ("eta", "log_e"):
         np.testing.assert_array_equal(ours.cloud.columns[name], number.cloud.columns[name])
     assert (ours.cloud.columns["z"][merged] != number.cloud.columns["z"][merged]).mean() > 0.9
 
     def total(batch: EventBatch) -> np.ndarray:
         events = np.repeat(np.arange(len(batch)), np.diff(batch.cloud.offsets))
-        return np.bincount(events, np.exp(batch.cloud.columns["log_energy"].astype(float)), len(batch))
+        return np.bincount(events, np.exp(batch.cloud.columns["log_e"].astype(float)), len(batch))
 
     np.testing.assert_allclose(total(ours), total(unmerged), rtol=1e-5)
     assert np.diff(unmerged.cloud.offsets).max() > np.diff(ours.cloud.offsets).max()
@@ -354,7 +354,7 @@ def test_edge_events_lose_no_energy_by_merging(edge: Path, edges: EventBatch) ->
     unmerged = whole(edge, MinervaOptions(max_blobs=99, max_prongs=99))
     for batch_energy, all_energy in zip(
         *(
-            [np.exp(b.cloud.select(np.array([e])).columns["log_energy"].astype(float)).sum() for e in events]
+            [np.exp(b.cloud.select(np.array([e])).columns["log_e"].astype(float)).sum() for e in events]
             for b in (edges, unmerged)
         ),
         strict=True,

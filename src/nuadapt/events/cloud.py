@@ -174,23 +174,23 @@ def kinematics(p3: Array, energy: Array) -> dict[str, FloatArray]:
     A momentum along z has pseudorapidity +-10, no momentum at all has 0.
 
     >>> {k: v.round(3).tolist() for k, v in kinematics(np.array([[3.0, 0, 4], [0, 0, -1]]), np.array([5.0, 1])).items()}
-    {'eta': [1.099, -10.0], 'phi': [0.0, 0.0], 'log_pt': [1.099, -20.723], 'log_energy': [1.609, 0.0]}
+    {'eta': [1.099, -10.0], 'phi': [0.0, 0.0], 'log_pt': [1.099, -20.723], 'log_e': [1.609, 0.0]}
     """
     px, py, pz = np.asarray(p3, dtype=np.float64).reshape(-1, 3).T
     pt = np.hypot(px, py)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         eta = np.where((pt == 0) & (pz == 0), 0.0, np.arcsinh(pz / pt))
     columns = {
         "eta": np.clip(eta, -MAX_ETA, MAX_ETA),
         "phi": np.arctan2(py, px),
         "log_pt": np.log(pt + LOG_FLOOR),
-        "log_energy": np.log(np.asarray(energy) + LOG_FLOOR),
+        "log_e": np.log(np.asarray(energy) + LOG_FLOOR),
     }
     return {name: column.astype(np.float32) for name, column in columns.items()}
 
 
 #: Names of the model inputs that :func:`token_inputs` makes.
-TOKEN_INPUTS = ("eta", "phi", "log_pt", "log_energy", "log_dedx", "x", "y", "z", "time")
+TOKEN_INPUTS = ("eta", "phi", "log_pt", "log_e", "log_dedx", "x", "y", "z", "time")
 
 
 def token_inputs(clouds: Clouds, unit: str = "GeV") -> FloatArray:
@@ -203,7 +203,7 @@ def token_inputs(clouds: Clouds, unit: str = "GeV") -> FloatArray:
     if unit not in ("GeV", "MeV"):
         raise ConfigError(f"unknown unit '{unit}'", expected="GeV or MeV")
     columns = {name: column.astype(np.float64) for name, column in clouds.columns.items()}
-    for name in ("log_pt", "log_energy"):
+    for name in ("log_pt", "log_e"):
         columns[name] -= np.log(_MEV) if unit == "MeV" else 0.0
     dedx = np.minimum(np.abs(np.nan_to_num(columns["dedx"])) / _MEV, 100.0)
     columns["log_dedx"] = np.where(np.isin(clouds.columns["type"], DEDX_TYPES), np.log(dedx + 0.1), 0.0)
@@ -278,7 +278,7 @@ def features_of_tokens(clouds: Clouds) -> dict[str, Array]:
     ``n_charged_prongs`` does not: a merged token does not tell how many it holds.
     """
     event, kind = flat.owners(clouds.offsets), clouds.columns["type"]
-    energy = np.exp(clouds.columns["log_energy"].astype(np.float64))
+    energy = np.exp(clouds.columns["log_e"].astype(np.float64))
     found: dict[str, Array] = {"n_muons": np.bincount(event[kind == TokenType.MUON], minlength=len(clouds))}
     for token_type, name in ENERGY_SUMS.items():
         mine = kind == token_type

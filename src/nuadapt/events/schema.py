@@ -181,7 +181,7 @@ TOKEN_FIELDS: dict[str, Field] = {
         Field("eta", "f4", "", "pseudorapidity, at most 10 either way; in a jet: relative to its axis", "token"),
         Field("phi", "f4", "rad", "azimuth; in a jet: relative to its axis", "token"),
         Field("log_pt", "f4", "log GeV", "ln(pT / GeV + 1e-9), pT transverse to the z axis of the frame", "token"),
-        Field("log_energy", "f4", "log GeV", "ln(E / GeV + 1e-9)", "token"),
+        Field("log_e", "f4", "log GeV", "ln(E / GeV + 1e-9)", "token"),
         Field("type", "u1", "spec", "number in the spec's list of types; 0 is padding and never stored", "token"),
         Field("dedx", "f4", "GeV/cm", "mean energy loss", "token", _NAN),
         Field("x", "f4", "cm", "position, detector axes", "token", _NAN),

@@ -30,7 +30,7 @@ from nuadapt.events.truth import NO_LABEL, flavour_label, pion_label
 from nuadapt.sources.reading import Progress, ReadReport, existing_file
 
 Array = npt.NDArray[Any]
-_KINEMATICS = ("eta", "phi", "log_pt", "log_energy")
+_KINEMATICS = ("eta", "phi", "log_pt", "log_e")
 #: Additional inputs of the package's jets, and of our own files (as scaled by ``token_inputs``).
 JET_EXTRAS = ("tanh_d0", "d0_error", "tanh_dz", "dz_error")
 _OWN_EXTRAS = ("log_dedx", "x", "y", "z", "time")
@@ -145,7 +145,8 @@ def export(store: EventStore, out: Path, task: str = "pion", *, progress: Progre
     out = Path(out)
     refuse_existing(out)
     left_out: dict[str, int] = {}
-    length = int(np.diff(_offsets(store)).max(initial=1))
+    # The package's loader cuts `global` to as many columns as there are places for tokens: have more places.
+    length = max(int(np.diff(_offsets(store)).max(initial=1)), len(PAPER_EVENT_INPUTS) + 2)
     done = 0
     for split in SPLITS:
         rows = store.rows_of(split)

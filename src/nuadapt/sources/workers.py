@@ -78,6 +78,8 @@ class Team:
         finally:
             while isinstance(result, EventBatch):  # the consumer gave up on this file: the next one starts behind it
                 result = self._next(worker)
+        if index >= len(self._readers) - self._n:  # this worker's last file
+            self._processes[worker].join()
         report, error = result
         self._report.add(report)
         if error is not None:

@@ -46,7 +46,7 @@ def read(path: Path, options: MinervaOptions, report: ReadReport) -> Iterator[Ev
     with tree.opened(path) as file:
         events = tree.tree_of(file, options.tree, path)
         with tree.damage_explained(path):
-            there = [str(key) for key in events.keys(recursive=False)]  # noqa: SIM118: a tree is no mapping
+            there = [str(key) for key in events.keys(recursive=False)]
         truth = options.truth == "auto" and branches.has_truth(there)
         names = branches.needed(there, truth=truth, weight=options.weight, where=path)
         if options.interaction_types and not truth:
