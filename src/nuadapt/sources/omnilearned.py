@@ -22,7 +22,15 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError, nearest, refuse_existing
 from nuadapt.events.batch import EventBatch
-from nuadapt.events.cloud import DEDX_TYPES, MAX_ETA, Clouds, CloudSpec, event_inputs, token_inputs
+from nuadapt.events.cloud import (
+    DEDX_TYPES,
+    MAX_ETA,
+    PAPER_EVENT_INPUTS,
+    Clouds,
+    CloudSpec,
+    event_inputs,
+    token_inputs,
+)
 from nuadapt.events.flat import offsets_of
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.store import EventStore
