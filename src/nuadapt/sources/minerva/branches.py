@@ -58,7 +58,10 @@ def needed(there: Iterable[str], *, truth: bool, weight: str, where: object) -> 
         groups["weight"] = (weight,)
     missing = {title: [b for b in group if b not in names] for title, group in groups.items()}
     if any(missing.values()):
-        raise InputFileError(_missing(missing, names), where=where, next_step="Give MasterAnaDev tuples of MINERvA")
+        step = "Give MasterAnaDev tuples of MINERvA"
+        if missing.get("truth"):
+            step += ", or read this one as recorded data with --set truth=none"
+        raise InputFileError(_missing(missing, names), where=where, next_step=step)
     return [b for group in groups.values() for b in group] + [b for b in OPTIONAL_TRUTH if truth and b in names]
 
 
