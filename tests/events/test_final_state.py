@@ -93,13 +93,13 @@ def test_pion_classes_are_a_partition(current: int, charged: int, neutral: int) 
 
 def test_both_charges_count_as_one_charged_pion_each() -> None:
     columns = final_state_columns(
-        particles([[211], [-211], [211, -211], [111], [111, 211], [13]]), np.tile([0, 0, 1.0], (6, 1))
+        particles([[211], [-211], [211, -211], [111], [111, 211], [13], [211, 211, 111]]), np.tile([0, 0, 1.0], (7, 1))
     )
-    labels = pion_label(np.ones(6), columns["n_charged_pions"], columns["n_neutral_pions"])
+    labels = pion_label(np.ones(7), columns["n_charged_pions"], columns["n_neutral_pions"])
     assert [PION_CLASSES[i] for i in labels] == [
-        "cc_1pi_charged", "cc_1pi_charged", "cc_npi_charged", "cc_1pi0", "cc_1pi_charged", "cc_other"
+        "cc_1pi_charged", "cc_1pi_charged", "cc_npi_charged", "cc_1pi0", "cc_1pi_charged", "cc_other", "cc_npi_charged"
     ]  # fmt: skip
-    assert np.isnan(columns["pion_energy"]).tolist() == [False, False, True, False, False, True]
+    assert np.isnan(columns["pion_energy"]).tolist() == [False, False, True, False, False, True, True]
     np.testing.assert_allclose(columns["pion_angle"][0], math.atan2(0.5, 1.0), rtol=1e-6)
 
 

@@ -235,6 +235,13 @@ def test_lepton_side_agrees_with_the_generator(mc: Path, ours: EventBatch) -> No
     np.testing.assert_allclose(ours["q3"] ** 2 - ours["q0"] ** 2, ours["Q2"], rtol=1e-3, atol=1e-3)
 
 
+def test_the_lepton_is_among_the_particles(ours: EventBatch) -> None:
+    for event in range(200):
+        particles = ours.particles.of(event)
+        mine = particles["pdg"] == ours["lepton_pdg"][event]
+        assert np.isclose(particles["E"][mine], ours["lepton_energy"][event], rtol=1e-5).any()
+
+
 def test_every_class_occurs(ours: EventBatch) -> None:
     assert set(pions(ours).tolist()) == set(range(len(PION_CLASSES)))
 

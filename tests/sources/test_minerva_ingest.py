@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +76,40 @@ def test_several_processes_give_the_same_events(folder: Path, tmp_path: Path) ->
     assert made[0][0] == 660
 
 
+def test_workers_end_with_a_killed_consumer(folder: Path) -> None:
+    """A reading process waits for a place in its queue; it must not wait for ever."""
+    script = (
+        "import functools, pathlib, sys, time\n"
+        "from nuadapt.sources.minerva.options import MinervaOptions\n"
+        "from nuadapt.sources.minerva.reader import read\n"
+        "from nuadapt.sources.reading import ReadReport\n"
+        "from nuadapt.sources.workers import Team\n"
+        "if __name__ == '__main__':\n"
+        "    reader = functools.partial(read, pathlib.Path(sys.argv[1]), MinervaOptions(step=20))\n"
+        "    team = Team([reader], 1, ReadReport())\n"
+        "    next(team.read(0).__iter__())\n"
+        "    sys.stdout.write(f'{team._processes[0].pid}\\n')\n"
+        "    sys.stdout.flush()\n"
+        "    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", script, str(folder / "masteranadev_mc.root")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as consumer:
+        worker = int(consumer.stdout.readline())
+        consumer.kill()
+    until = time.monotonic() + 60
+    while time.monotonic() < until and is_there(worker):
+        time.sleep(0.1)
+    assert not is_there(worker)
+
+
+def is_there(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def bad_files(folder: Path, tmp_path: Path) -> dict[str, tuple[Path, str]]:
     """Files that cannot be read, and what must be said about each."""
     mc = (folder / "masteranadev_mc.root").read_bytes()
@@ -99,6 +137,7 @@ def bad_files(folder: Path, tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "cut in the header": (early, "truncated or damaged"),
         "empty": (empty, "the file is empty"),
         "other tree": (renamed, "did you mean 'MasterAnaDevs'"),
+        "a histogram of that name": (_histogram(tmp_path / "named.root", "MasterAnaDev"), "no trees, but"),
         "no tree": (_histogram(tmp_path / "histogram.root"), "no trees, but"),
         "other experiment": (tuples("other", {"rec.hdr.run": numbers}), "no muon branches at all"),
         "no muon": (tuples("muonless", flat), "missing muon branches: muon_corrected_p"),
@@ -108,9 +147,9 @@ def bad_files(folder: Path, tmp_path: Path) -> dict[str, tuple[Path, str]]:
     }
 
 
-def _histogram(path: Path) -> Path:
+def _histogram(path: Path, name: str = "flux") -> Path:
     with uproot.recreate(path) as file:
-        file["flux"] = np.histogram(np.arange(5))
+        file[name] = np.histogram(np.arange(5))
     return path
 
 

@@ -123,9 +123,9 @@ def _pion_classes() -> str:
 def _splits() -> str:
     shares = zip(splits.SPLITS, splits.FRACTIONS, strict=True)
     table = _table(("number", "split", "share"), [(i, name, f"{share:g}") for i, (name, share) in enumerate(shares)])
-    return f"""Events of each class (with clouds: of each flavour and pion class and interaction mode) are ordered by a 64-bit
-hash of their key (run, subrun, event, file name of the source) and cut at these shares. Neither the order of events
-nor a random state has a part in it, so every model sees the same test events.
+    return f"""Events of each class (with clouds: of each flavour, pion class and interaction mode) are ordered by
+a 64-bit hash of their key (run, subrun, event, file name of the source) and cut at these shares. Neither the order of
+events nor a random state has a part in it, so every model sees the same test events.
 
 {table}"""
 

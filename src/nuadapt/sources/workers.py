@@ -22,16 +22,39 @@ _AHEAD = 2  # batches that wait in each queue
 _PATIENCE = 1.0  # s between looks whether a silent worker is still alive
 
 
+class _Abandoned(Exception):
+    """The process that consumes is gone."""
+
+
 def _work(readers: Sequence[Reader], out: Any) -> None:
     """In the worker: for each reader its batches, then its report with the error that ended it, if any."""
-    for reader in readers:
-        report, error = ReadReport(), None
+    try:
+        for reader in readers:
+            report, error = ReadReport(), None
+            try:
+                for batch in reader(report):
+                    _put(out, batch)
+            except NuadaptError as raised:
+                error = (type(raised), raised.what, str(raised.where or ""), raised.expected, raised.next_step)
+            _put(out, (report, error))
+    except _Abandoned:
+        out.cancel_join_thread()  # nobody will take what is waiting
+
+
+def _put(out: Any, item: object) -> None:
+    """Wait for a place in the queue, but not for a consumer that was killed.
+
+    Raises:
+        _Abandoned: it was.
+    """
+    parent = multiprocessing.parent_process()
+    while True:
         try:
-            for batch in reader(report):
-                out.put(batch)
-        except NuadaptError as raised:
-            error = (type(raised), raised.what, str(raised.where or ""), raised.expected, raised.next_step)
-        out.put((report, error))
+            out.put(item, timeout=_PATIENCE)
+            return
+        except queues.Full:
+            if parent is not None and not parent.is_alive():
+                raise _Abandoned from None
 
 
 class Team:
