@@ -87,7 +87,8 @@ def test_workers_end_with_a_killed_consumer(folder: Path) -> None:
         "if __name__ == '__main__':\n"
         "    reader = functools.partial(read, pathlib.Path(sys.argv[1]), MinervaOptions(step=20))\n"
         "    team = Team([reader], 1, ReadReport())\n"
-        "    next(team.read(0).__iter__())\n"
+        "    batches = team.read(0)\n"  # kept: a generator that is let go reads to its end
+        "    next(batches)\n"
         "    sys.stdout.write(f'{team._processes[0].pid}\\n')\n"
         "    sys.stdout.flush()\n"
         "    time.sleep(600)\n"
