@@ -68,10 +68,11 @@ class SetScore(StrEnum):
     aps = "aps"
 
 
-class ImageFormat(StrEnum):
+class ExportFormat(StrEnum):
     """Formats of ``nuadapt export``."""
 
     png_pairs = "png-pairs"
+    omnilearned = "omnilearned"
 
 
 @contextmanager
@@ -149,17 +150,34 @@ def simulate_lartpc(
 def ingest(
     inputs: Annotated[list[Path], typer.Argument(help="Files or folders.", show_default=False)],
     out_file: Out,
-    kind: Annotated[str, typer.Option("--format", help="auto, dune-cvn, png-pairs or nuhepmc.")] = "auto",
+    kind: Annotated[
+        str, typer.Option("--format", help="auto, dune-cvn, png-pairs, nuhepmc, minerva or omnilearned.")
+    ] = "auto",
     skip_bad: Skip = False,
     invert: Annotated[bool, typer.Option("--invert", help="Pictures are dark on white.")] = False,
     labels: Annotated[Path | None, typer.Option(help="Truth of DUNE files (labels.csv).", show_default=False)] = None,
     max_bad_fraction: Annotated[float, typer.Option(help="Share of unusable events accepted in a file.")] = 0.01,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Setting of the format as key=value; may be repeated.", show_default=False),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read MINERvA files; 0: one per core.")] = 1,
 ) -> None:
-    """Read events from an experiment's or a generator's files into an event store."""
+    """Read events from an experiment's or a generator's files into an event store.
+
+    MINERvA tuples have settings, e.g. --set preset=minerva-ml, --set frame=detector, --set 'interaction_types=[1,2]'.
+    """
+    from nuadapt.settings import apply_words
     from nuadapt.sources.formats import ReadOptions
     from nuadapt.sources.ingest import ingest as read_in
 
-    reading = ReadOptions(invert=invert, labels=labels, max_bad_fraction=max_bad_fraction)
+    reading = ReadOptions(
+        invert=invert,
+        labels=labels,
+        max_bad_fraction=max_bad_fraction,
+        settings=apply_words({}, settings or []),
+        workers=workers or os.cpu_count() or 1,
+    )
     with progress_bar("reading") as update:
         report = read_in(inputs, out_file, kind, skip_bad=skip_bad, reading=reading, progress=update)
     for line in report.lines():
@@ -171,14 +189,21 @@ def ingest(
 def export(
     store: Annotated[Path, typer.Argument(help="Event store (.h5).", show_default=False)],
     out_dir: Out,
-    kind: Annotated[ImageFormat, typer.Option("--format", help="What to write.")] = ImageFormat.png_pairs,
+    kind: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.png_pairs,
+    task: Annotated[str, typer.Option(help="Label of OmniLearned files.")] = "pion",
 ) -> None:
-    """Write events as pairs of PNG images with their labels."""
+    """Write pixel maps as pairs of PNG images with their labels, or clouds as files for OmniLearned."""
     from nuadapt.events.pixelmap import GreyTransform
     from nuadapt.events.store import EventStore
     from nuadapt.sources.export import export_png_pairs
 
     with EventStore(store) as events, progress_bar(f"writing {kind.value}") as update:
+        if kind == ExportFormat.omnilearned:
+            from nuadapt.sources.omnilearned import export as export_omnilearned
+
+            left_out = export_omnilearned(events, out_dir, task, progress=update)
+            out.print(f"events in {out_dir}; left out: {left_out or 'none'}")
+            return
         report = export_png_pairs(events, out_dir, GreyTransform(), progress=update)
     out.print(f"{report} in {out_dir}")
 

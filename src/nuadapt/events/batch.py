@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nuadapt.errors import DataError, nearest
+from nuadapt.events import flat
+from nuadapt.events.cloud import Clouds, CloudSpec
 from nuadapt.events.pixelmap import PixelMaps
-from nuadapt.events.schema import FIELDS, KEY_NAMES, PARTICLE_FIELDS, TRUTH_NAMES
-from nuadapt.events.truth import NO_LABEL, flavour_label
+from nuadapt.events.schema import FIELDS, KEY_NAMES, PARTICLE_FIELDS, truth_names
+from nuadapt.events.truth import NO_LABEL, flavour_label, pion_label
 
 Array = npt.NDArray[Any]
 
@@ -27,9 +29,7 @@ class Particles:
     def __post_init__(self) -> None:
         if set(self.columns) != set(PARTICLE_FIELDS):
             raise DataError(f"particle columns are {sorted(self.columns)}", expected=str(list(PARTICLE_FIELDS)))
-        ordered = self.offsets[0] == 0 and not np.any(np.diff(self.offsets) < 0)
-        if not ordered or any(len(c) != self.offsets[-1] for c in self.columns.values()):
-            raise DataError("particle columns do not fit their offsets")
+        flat.check_fit("particle", self.offsets, self.columns)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -43,26 +43,27 @@ class Particles:
     def from_lists(cls, pdg: Sequence[Array], p4: Sequence[Array]) -> Particles:
         """From one (n,) code array and one (n, 4) px, py, pz, E array (GeV) per event."""
         counts = [len(p) for p in pdg]
-        flat = np.concatenate([np.asarray(p, dtype=np.float64).reshape(-1, 4) for p in p4] or [np.empty((0, 4))])
+        joined = np.concatenate([np.asarray(p, dtype=np.float64).reshape(-1, 4) for p in p4] or [np.empty((0, 4))])
         codes = np.concatenate([np.asarray(p, dtype=np.int64) for p in pdg] or [np.empty(0, dtype=np.int64)])
         columns: dict[str, Array] = {"pdg": codes.astype(np.int32)}
-        columns |= {name: flat[:, i].astype(np.float32) for i, name in enumerate(("px", "py", "pz", "E"))}
-        return cls(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), columns)
+        columns |= {name: joined[:, i].astype(np.float32) for i, name in enumerate(("px", "py", "pz", "E"))}
+        return cls(flat.offsets_of(np.array(counts)), columns)
 
     def select(self, index: Array) -> Particles:
         """Particles of the events ``index`` (integers), in that order."""
-        index = np.asarray(index, dtype=np.int64)
-        counts = self.offsets[index + 1] - self.offsets[index]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        take = np.arange(offsets[-1]) + np.repeat(self.offsets[index] - offsets[:-1], counts)
-        return Particles(offsets, {name: column[take] for name, column in self.columns.items()})
+        return Particles(*flat.select(self.offsets, self.columns, index))
 
     @staticmethod
     def concatenate(parts: Sequence[Particles]) -> Particles:
         """All events of ``parts`` in order."""
-        counts = np.concatenate([np.diff(p.offsets) for p in parts])
-        columns = {name: np.concatenate([p.columns[name] for p in parts]) for name in PARTICLE_FIELDS}
-        return Particles(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), columns)
+        return Particles(*flat.join([(p.offsets, p.columns) for p in parts]))
+
+
+def column_names(*, has_truth: bool, maps: bool, cloud: CloudSpec | None) -> tuple[str, ...]:
+    """Names of the per-event columns of events with these representations, in storage order."""
+    truth = truth_names(maps=maps, cloud=cloud is not None) if has_truth else ()
+    there = {*KEY_NAMES, "weight", "split", *truth, *(cloud.features if cloud else ())}
+    return tuple(name for name in FIELDS if name in there)
 
 
 def _stored(name: str, given: Any) -> Array:
@@ -83,17 +84,18 @@ def _stored(name: str, given: Any) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Columns over N events, with optional particles and pixel maps.
+    """Columns over N events, with optional particles, pixel maps and clouds.
 
-    ``columns`` holds schema columns of shape (N,): the key always, ``weight`` always (1 if not given), truth
-    columns either all or none (recorded data has none). ``sources`` are the names that the ``source`` column
-    points to.
+    ``columns`` holds schema columns of shape (N,): the key always, ``weight`` always (1 if not given), the truth
+    columns that go with the representations either all or none (recorded data has none), and the features of the
+    cloud. ``sources`` are the names that the ``source`` column points to.
     """
 
     columns: dict[str, Array]
     sources: tuple[str, ...]
     particles: Particles | None = None
     pixelmap: PixelMaps | None = None
+    cloud: Clouds | None = None
 
     @classmethod
     def make(
@@ -102,10 +104,11 @@ class EventBatch:
         sources: Sequence[str],
         particles: Particles | None = None,
         pixelmap: PixelMaps | None = None,
+        cloud: Clouds | None = None,
         *,
         has_truth: bool = True,
     ) -> EventBatch:
-        """Check and complete columns: types of the schema, sentinels for truth that the source does not know.
+        """Check and complete columns: types of the schema, sentinels for what the source does not know.
 
         Raises:
             DataError: unknown or missing columns, values that the stored type cannot hold, different lengths,
@@ -120,11 +123,17 @@ class EventBatch:
         n = len(np.asarray(given["event"]))
         columns = {name: _stored(name, given[name]) for name in FIELDS if name in given}
         columns.setdefault("weight", np.ones(n, dtype="f4"))
-        columns.setdefault("split", FIELDS["split"].missing(n))
-        if has_truth:
-            for name in TRUTH_NAMES:
-                columns.setdefault(name, FIELDS[name].missing(n))
-        batch = cls({name: columns[name] for name in FIELDS if name in columns}, tuple(sources), particles, pixelmap)
+        spec = cloud.spec if cloud is not None else None
+        names = column_names(has_truth=has_truth, maps=pixelmap is not None, cloud=spec)
+        misplaced = [name for name in columns if name not in names]
+        if misplaced:
+            raise DataError(
+                f"column '{misplaced[0]}' does not belong to these events",
+                expected="no truth without has_truth, and only columns that go with the representation",
+            )
+        for name in names:
+            columns.setdefault(name, FIELDS[name].missing(n))
+        batch = cls({name: columns[name] for name in names}, tuple(sources), particles, pixelmap, cloud)
         batch.check()
         return batch
 
@@ -138,7 +147,7 @@ class EventBatch:
         wrong = [name for name, column in self.columns.items() if column.shape != (n,)]
         if wrong:
             raise DataError(f"column '{wrong[0]}' has shape {self.columns[wrong[0]].shape}", expected=f"({n},)")
-        for part in (self.particles, self.pixelmap):
+        for part in (self.particles, self.pixelmap, self.cloud):
             if part is not None and len(part) != n:
                 raise DataError(f"{type(part).__name__} of {len(part)} events beside columns of {n}")
         source = self.columns["source"]
@@ -172,6 +181,23 @@ class EventBatch:
             return np.full(len(self), NO_LABEL, dtype=np.int8)
         return flavour_label(self["nu_pdg"], self["current"])
 
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Columns that tell every event from every other: the key, and the row in the source where it is stored.
+
+        A spill of the beam may hold several interactions, so an experiment's own key can repeat.
+        """
+        return (*KEY_NAMES, "entry") if "entry" in self.columns else KEY_NAMES
+
+    @property
+    def stratum(self) -> npt.NDArray[np.int64]:
+        """What splits are balanced in, (N,): the flavour label; with a cloud also pion label and interaction mode."""
+        label = self.label.astype(np.int64)
+        if self.cloud is None or not self.has_truth:
+            return label
+        pions = pion_label(self["current"], self["n_charged_pions"], self["n_neutral_pions"])
+        return (label * 16 + pions) * 16 + self["mode"]
+
     def select(self, index: Array) -> EventBatch:
         """The events ``index`` (integers or a boolean mask), in that order.
 
@@ -187,6 +213,7 @@ class EventBatch:
             columns={name: column[index] for name, column in self.columns.items()},
             particles=self.particles.select(index) if self.particles is not None else None,
             pixelmap=self.pixelmap.select(index) if self.pixelmap is not None else None,
+            cloud=self.cloud.select(index) if self.cloud is not None else None,
         )
 
     @staticmethod
@@ -198,8 +225,8 @@ class EventBatch:
         """
         if not parts:
             raise DataError("no events to join")
-        layout = (set(parts[0].columns), parts[0].particles is None, parts[0].pixelmap is None)
-        if any((set(p.columns), p.particles is None, p.pixelmap is None) != layout for p in parts):
+        layouts = [(set(p.columns), p.particles is None, p.pixelmap is None, p.cloud is None) for p in parts]
+        if any(layout != layouts[0] for layout in layouts):
             raise DataError("batches with different columns or representations cannot be joined")
         sources = list(dict.fromkeys(name for p in parts for name in p.sources))
         columns = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
@@ -207,9 +234,11 @@ class EventBatch:
         columns["source"] = np.concatenate(moved)
         particles = [p.particles for p in parts if p.particles is not None]
         maps = [p.pixelmap for p in parts if p.pixelmap is not None]
+        clouds = [p.cloud for p in parts if p.cloud is not None]
         return EventBatch(
             columns,
             tuple(sources),
             Particles.concatenate(particles) if particles else None,
             PixelMaps.concatenate(maps) if maps else None,
+            Clouds.concatenate(clouds) if clouds else None,
         )

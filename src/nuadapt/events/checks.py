@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nuadapt.events.batch import EventBatch
+from nuadapt.events.cloud import MAX_ETA, PADDING, Clouds
 from nuadapt.events.pixelmap import PixelMaps
-from nuadapt.events.schema import FIELDS
+from nuadapt.events.schema import FIELDS, TOKEN_FIELDS, fields_of
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.truth import CodeScheme, Current, InteractionMode
 
@@ -18,7 +19,12 @@ _CHOICES: dict[str, tuple[list[int], str]] = {
     "split": ([*range(len(SPLITS)), int(FIELDS["split"].sentinel or 0)], "the splits"),
     "muon_contained": ([-1, 0, 1], "yes, no and unknown"),
 }
-_NOT_NEGATIVE = ("nu_energy", "lepton_energy", "Q2", "W", "deposited_energy", "muon_track_length", "shower_energy")
+_NOT_NEGATIVE = (
+    *("nu_energy", "lepton_energy", "Q2", "W", "deposited_energy", "muon_track_length", "shower_energy"),
+    *("pion_energy", "pion_angle", "W_generator", "W_final_state"),
+    *(name for name in FIELDS if name.startswith("available_energy")),
+    *(f.name for f in fields_of("feature") if f.unit == "GeV"),
+)
 
 
 def problems_of(batch: EventBatch) -> list[str]:
@@ -30,6 +36,8 @@ def problems_of(batch: EventBatch) -> list[str]:
                 found.append(f"particle column {name}: {int((~np.isfinite(column)).sum())} values are not finite")
     if batch.pixelmap is not None:
         found += _problems_of_maps(batch.pixelmap)
+    if batch.cloud is not None:
+        found += _problems_of_clouds(batch.cloud)
     return found
 
 
@@ -44,10 +52,10 @@ def _problems_of_columns(batch: EventBatch) -> list[str]:
     for name, (legal, scheme) in _CHOICES.items():
         if name in batch.columns and not np.isin(batch[name], legal).all():
             found.append(f"column {name}: values outside {scheme}")
-    if batch.has_truth:
-        for name in _NOT_NEGATIVE:
-            if (batch[name] < 0).any():
-                found.append(f"column {name}: negative values")
+    for name in _NOT_NEGATIVE:
+        if name in batch.columns and (batch[name] < 0).any():
+            found.append(f"column {name}: negative values")
+    if "map_fraction" in batch.columns:
         share = batch["map_fraction"]
         if ((share < 0) | (share > 1 + 1e-6)).any():  # a float32 sum may end a rounding above 1
             found.append("column map_fraction: values outside 0 to 1")
@@ -65,4 +73,19 @@ def _problems_of_maps(maps: PixelMaps) -> list[str]:
     twice = len(slot) - len(np.unique(np.stack([slot, maps.row, maps.col]), axis=1).T)
     if twice:
         found.append(f"{twice} pixels are listed twice in one view")
+    return found
+
+
+def _problems_of_clouds(clouds: Clouds) -> list[str]:
+    found = []
+    for name, column in clouds.columns.items():
+        if column.dtype.kind == "f":
+            bad = ~np.isfinite(column) if TOKEN_FIELDS[name].sentinel is None else np.isinf(column)
+            if bad.any():
+                found.append(f"token column {name}: {int(bad.sum())} values are not finite")
+    kind = clouds.columns["type"]
+    if len(kind) and (kind.min() == PADDING or kind.max() > len(clouds.spec.types)):
+        found.append(f"token types outside 1 to {len(clouds.spec.types)}")
+    if (np.abs(clouds.columns["eta"]) > MAX_ETA).any():
+        found.append(f"token column eta: values outside -{MAX_ETA:g} to {MAX_ETA:g}")
     return found

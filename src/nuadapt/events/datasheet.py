@@ -14,8 +14,10 @@ import numpy as np
 
 from nuadapt.errors import ConfigError, OutputError
 from nuadapt.events import splits, truth
+from nuadapt.events.cloud import EVENT_INPUTS, TOKEN_INPUTS, TokenType
+from nuadapt.events.final_state import AVAILABLE_ENERGY
 from nuadapt.events.pixelmap import ADDITIVE_UNITS, VALUE_UNITS
-from nuadapt.events.schema import FIELDS, PARTICLE_FIELDS, SCHEMA_VERSION, Field, fields_of
+from nuadapt.events.schema import FIELDS, PARTICLE_FIELDS, SCHEMA_VERSION, TOKEN_FIELDS, Field, fields_of
 from nuadapt.events.truth import CodeScheme, Current, InteractionMode
 
 _GROUPS = {
@@ -23,9 +25,11 @@ _GROUPS = {
     "weight": "Weight",
     "split": "Split",
     "truth": "Truth of the interaction",
-    "visible": "Truth of what the detector can see",
+    "visible": "Truth of what the detector can see (events with pixel maps)",
+    "final_state": "Truth of the final state (events with clouds)",
+    "feature": "Event-level reconstruction (the columns that the cloud's spec names)",
 }
-_ENUMS: tuple[type[IntEnum], ...] = (Current, InteractionMode, CodeScheme)
+_ENUMS: tuple[type[IntEnum], ...] = (Current, InteractionMode, CodeScheme, TokenType)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -47,7 +51,13 @@ def _fields(fields: Iterable[Field]) -> str:
 def _columns() -> str:
     parts = [f"### {title}\n\n{_fields(fields_of(group))}" for group, title in _GROUPS.items()]
     parts.append(f"### Particles leaving the nucleus\n\n{_fields(PARTICLE_FIELDS.values())}")
+    parts.append(f"### Tokens of a cloud\n\n{_fields(TOKEN_FIELDS.values())}")
     return "\n\n".join(parts)
+
+
+def _available_energy() -> str:
+    rows = [(f"`{name}`", rule.source) for name, rule in AVAILABLE_ENERGY.items()]
+    return _table(("definition", "source and rule"), rows)
 
 
 def _layout() -> str:
@@ -60,7 +70,13 @@ def _layout() -> str:
         ("`/pixelmap/row`, `/pixelmap/col`", "(X,)", "position; row 0, column 0 is the lowest coordinate"),
         ("`/pixelmap/value`", "(X,)", "value of a non-zero pixel, in the unit that the file names"),
         ("`/pixelmap/origin`", "(N, V, 2)", "coordinate of the lower edge of pixel (0, 0) along rows and columns"),
-        ("`/commit`", "(5,)", "events, sources, particles and pixels that count; 1 if the writer has finished"),
+        ("`/cloud/offsets`", "(N + 1,)", "event i has the tokens offsets[i] to offsets[i + 1]"),
+        ("`/cloud/<name>`", "(T,)", "the columns of the tokens that the cloud's spec names"),
+        (
+            "`/commit`",
+            "(5,) or (6,)",
+            "events, sources, particles, pixels that count; 1 if the writer has finished; tokens, if there are clouds",
+        ),
     ]
     return _table(("place", "shape", "content"), rows)
 
@@ -92,9 +108,26 @@ def _classes() -> str:
     return _table(("label", "class", "title", "current", "absolute value of nu_pdg (0: unknown)"), rows)
 
 
+def _pion_classes() -> str:
+    """The pion classes with the cases that the function itself puts into them; 2 stands for two and more."""
+    cases = [(current, charged, neutral) for current in Current for charged in (0, 1, 2) for neutral in (0, 1, 2)]
+    found = truth.pion_label(*(np.array(values) for values in zip(*cases, strict=True)))
+    rows = []
+    for label, name in enumerate(truth.PION_CLASSES):
+        mine = [case for case, its_label in zip(cases, found, strict=True) if its_label == label]
+        sets = [", ".join(str(v) for v in sorted({case[i] for case in mine})) for i in (1, 2)]
+        rows.append((label, f"`{name}`", truth.PION_TITLES[name], mine[0][0].name, *sets))
+    return _table(("label", "class", "title", "current", "charged pions", "neutral pions"), rows)
+
+
 def _splits() -> str:
     shares = zip(splits.SPLITS, splits.FRACTIONS, strict=True)
-    return _table(("number", "split", "share"), [(i, name, f"{share:g}") for i, (name, share) in enumerate(shares)])
+    table = _table(("number", "split", "share"), [(i, name, f"{share:g}") for i, (name, share) in enumerate(shares)])
+    return f"""Events of each class (with clouds: of each flavour, pion class and interaction mode) are ordered by
+a 64-bit hash of their key (run, subrun, event, file name of the source) and cut at these shares. Neither the order of
+events nor a random state has a part in it, so every model sees the same test events.
+
+{table}"""
 
 
 def datasheet() -> str:
@@ -108,15 +141,18 @@ value of the last column, never as a number that could be a measurement.
 
 ## Columns
 
-One value per event, {len(FIELDS)} columns. Recorded data has no truth columns.
+One value per event, {len(FIELDS)} columns in all; which of them a file has depends on its representations. Recorded
+data has no truth columns. The event-level inputs of models, in their order, are made from these columns:
+{", ".join(f"`{name}`" for name in EVENT_INPUTS)}. Those of tokens are {", ".join(f"`{name}`" for name in TOKEN_INPUTS)}
+and the type.
 
 {_columns()}
 
 ## File
 
-An HDF5 file. Its attributes say `format`, `schema_version`, `layout` (JSON: has_truth, has_particles, map_spec)
-and `record` (JSON: how it was made). Below, N is the number of events, V of views, S of sources, P of particles
-and X of non-zero pixels.
+An HDF5 file. Its attributes say `format`, `schema_version`, `layout` (JSON: has_truth, has_particles, map_spec, and
+cloud_spec where there are clouds) and `record` (JSON: how it was made). Below, N is the number of events, V of views,
+S of sources, P of particles, T of tokens and X of non-zero pixels.
 
 {_layout()}
 
@@ -141,11 +177,17 @@ Neutrinos and antineutrinos share a class. All other events (tau neutrino CC, un
 
 {_classes()}
 
-## Splits
+Of the pion task; 2 stands for two and more. In class 2 there is no charged pion.
 
-Events of each class are ordered by a 64-bit hash of their key (run, subrun, event, file name of the source) and
-cut at these shares. Neither the order of events nor a random state has a part in it, so every model sees the same
-test events.
+{_pion_classes()}
+
+## Available energy
+
+A negative sum becomes 0. Neutrons, nuclei, muons, taus and neutrinos never count.
+
+{_available_energy()}
+
+## Splits
 
 {_splits()}
 """

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nuadapt.errors import InputFileError
 from nuadapt.events.schema import FIELDS, SCHEMA_VERSION
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.store import EventStore
-from nuadapt.events.truth import FLAVOUR_CLASSES, FLAVOUR_TITLES, InteractionMode, flavour_label
+from nuadapt.events.truth import FLAVOUR_TITLES, NO_LABEL, PION_TITLES, InteractionMode, flavour_label, pion_label
 from nuadapt.record import read_json
 
+Array = npt.NDArray[Any]
 Tables = list[tuple[str, list[list[str]]]]
 
 
@@ -54,26 +56,40 @@ def _describe_store(store: EventStore) -> Tables:
         shape, pitch = " x ".join(map(str, spec.shape)), " x ".join(f"{p:g}" for p in spec.pitch)
         views = f"views {', '.join(spec.views)}; {shape} pixels of {pitch} {spec.axis_unit}"
         rows.append(["pixel maps", f"{views}; values in {spec.value_unit}"])
+    if layout.cloud_spec:
+        cloud = layout.cloud_spec
+        rows.append(["clouds", f"angles in the {cloud.frame} frame; token columns {', '.join(cloud.columns)}"])
+        rows.append(["token types", ", ".join(f"{i} {name}" for i, name in enumerate(cloud.types, start=1))])
     tables: Tables = [(str(store.path), rows)]
     if layout.has_truth and n:
         tables += [("Events by class and split", _counts(store)), ("Columns", _ranges(store))]
+    elif layout.cloud_spec and n:
+        tables.append(("Columns", _ranges(store)))
     tables.append(("Record", [[k, v if len(v) < 100 else v[:97] + "..."] for k, v in _flatten(store.record)]))
     return tables
 
 
 def _counts(store: EventStore) -> list[list[str]]:
-    label = flavour_label(store.column("nu_pdg"), store.column("current"))
-    split, mode = store.column("split"), store.column("mode")
+    current, split, mode = (store.column(name) for name in ("current", "split", "mode"))
     rows = [["class", *SPLITS, "all"]]
-    for value, name in [*enumerate(FLAVOUR_CLASSES), (-1, "no class")]:
-        mine = label == value
-        title = FLAVOUR_TITLES.get(name, name)
-        rows.append([title, *(str(int((mine & (split == s)).sum())) for s in range(len(SPLITS))), str(int(mine.sum()))])
+    rows += _by_class(flavour_label(store.column("nu_pdg"), current), split, [*FLAVOUR_TITLES.values()])
+    if store.layout.cloud_spec:
+        pions = pion_label(current, store.column("n_charged_pions"), store.column("n_neutral_pions"))
+        rows += _by_class(pions, split, [f"pion task: {title}" for title in PION_TITLES.values()])
     modes = {m.name: int((mode == m).sum()) for m in InteractionMode}
     return [
         *rows,
         ["modes", json.dumps({k: v for k, v in modes.items() if v}).strip("{}").replace('"', ""), "", "", ""],
     ]
+
+
+def _by_class(label: Array, split: Array, titles: list[str]) -> list[list[str]]:
+    """A row for each class in label order, and one for events without."""
+    rows = []
+    for value, title in [*enumerate(titles), (NO_LABEL, "no class")]:
+        mine = label == value
+        rows.append([title, *(str(int((mine & (split == s)).sum())) for s in range(len(SPLITS))), str(int(mine.sum()))])
+    return rows
 
 
 def _ranges(store: EventStore) -> list[list[str]]:

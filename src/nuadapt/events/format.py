@@ -12,9 +12,10 @@ from typing import Any
 import h5py
 
 from nuadapt.errors import InputFileError
-from nuadapt.events.batch import EventBatch
+from nuadapt.events.batch import EventBatch, column_names
+from nuadapt.events.cloud import CloudSpec
 from nuadapt.events.pixelmap import MapSpec
-from nuadapt.events.schema import FIELDS, SCHEMA_VERSION, TRUTH_NAMES
+from nuadapt.events.schema import SCHEMA_VERSION
 
 FORMAT_NAME = "nuadapt-events"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -25,34 +26,43 @@ _GIVE_A_STORE = "Give a file made by 'nuadapt simulate' or 'nuadapt ingest'"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the events of one file have: truth, particles, pixel maps of one spec. Stored as JSON."""
+    """What the events of one file have: truth, particles, pixel maps and clouds of one spec. Stored as JSON."""
 
     has_truth: bool
     has_particles: bool
     map_spec: MapSpec | None
+    cloud_spec: CloudSpec | None = None
 
     @classmethod
     def of(cls, batch: EventBatch) -> Layout:
         """The layout of a batch."""
         spec = batch.pixelmap.spec if batch.pixelmap is not None else None
-        return cls(batch.has_truth, batch.particles is not None, spec)
+        cloud_spec = batch.cloud.spec if batch.cloud is not None else None
+        return cls(batch.has_truth, batch.particles is not None, spec, cloud_spec)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the per-event columns in storage order."""
-        return tuple(name for name in FIELDS if self.has_truth or name not in TRUTH_NAMES)
+        return column_names(has_truth=self.has_truth, maps=self.map_spec is not None, cloud=self.cloud_spec)
+
+    @property
+    def n_counts(self) -> int:
+        """Length of ``/commit``: the number of tokens stands last, in files with clouds only."""
+        return 6 if self.cloud_spec else 5
 
     def to_json(self) -> str:
-        """As stored in the file."""
+        """As stored in the file; a representation that was added to the format later is named only if it is there."""
         spec = self.map_spec.as_dict() if self.map_spec else None
-        return json.dumps({"has_truth": self.has_truth, "has_particles": self.has_particles, "map_spec": spec})
+        given = {"has_truth": self.has_truth, "has_particles": self.has_particles, "map_spec": spec}
+        return json.dumps(given | ({"cloud_spec": self.cloud_spec.as_dict()} if self.cloud_spec else {}))
 
     @classmethod
     def from_json(cls, text: str) -> Layout:
         """Inverse of :meth:`to_json`."""
         given = json.loads(text)
         spec = MapSpec.from_dict(given["map_spec"]) if given["map_spec"] else None
-        return cls(bool(given["has_truth"]), bool(given["has_particles"]), spec)
+        cloud_spec = CloudSpec.from_dict(given["cloud_spec"]) if "cloud_spec" in given else None
+        return cls(bool(given["has_truth"]), bool(given["has_particles"]), spec, cloud_spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,10 @@ class Content:
     def of(cls, file: Any) -> Content:
         """Read the header and the commit; ValueError where the columns do not bear the commit out."""
         layout, record = Layout.from_json(file.attrs["layout"]), json.loads(file.attrs["record"])
-        events, n_sources, particles, pixels, complete = (int(c) for c in file["commit"][...])
+        counts = [int(c) for c in file["commit"][...]]
+        if len(counts) != layout.n_counts:
+            raise ValueError(f"the commit has {len(counts)} numbers instead of {layout.n_counts}")
+        events, n_sources, particles, pixels, complete = counts[:5]
         names = file["sources"][:n_sources]
         ends = [("sources", len(names), n_sources)]
         ends += [(f"columns/{name}", min(len(file[f"columns/{name}"]), events), events) for name in layout.columns]
@@ -78,6 +91,8 @@ class Content:
             ends.append(("particles/offsets", int(file["particles/offsets"][events]), particles))
         if layout.map_spec:
             ends.append(("pixelmap/offsets", int(file["pixelmap/offsets"][events * layout.map_spec.n_views]), pixels))
+        if layout.cloud_spec:
+            ends.append(("cloud/offsets", int(file["cloud/offsets"][events]), counts[5]))
         for name, found, expected in ends:
             if found != expected or expected < 0:
                 raise ValueError(f"{name} ends at {found} instead of {expected}")

@@ -73,7 +73,7 @@ _TRUTH = (
     Field("q3", "f4", "GeV", "three-momentum transfer", "truth", _NAN),
     Field("bjorken_x", "f4", "", "Q2 / (2 M q0) with the nucleon mass M", "truth", _NAN),
     Field("inelasticity_y", "f4", "", "q0 / nu_energy", "truth", _NAN),
-    Field("vertex_x", "f4", "cm", "interaction point, drift axis", "truth", _NAN),
+    Field("vertex_x", "f4", "cm", "interaction point, drift axis of a TPC", "truth", _NAN),
     Field("vertex_y", "f4", "cm", "interaction point, vertical axis", "truth", _NAN),
     Field("vertex_z", "f4", "cm", "interaction point, along the beam", "truth", _NAN),
     Field("n_protons", "i2", "", "protons leaving the nucleus; DUNE CVN: 3 means more than 2", "truth", -1),
@@ -100,8 +100,66 @@ _VISIBLE = (
     Field("n_michel", "i2", "", "electrons from muon decay with visible energy", "visible", -1),
 )
 
+_FINAL_STATE = (
+    Field("n_pi_plus", "i2", "", "pi+ leaving the nucleus", "final_state", -1),
+    Field("n_pi_minus", "i2", "", "pi- leaving the nucleus", "final_state", -1),
+    Field(
+        "pion_energy",
+        "f4",
+        "GeV",
+        "total energy of the only charged pion; without any, of the only pi0",
+        "final_state",
+        _NAN,
+    ),
+    Field("pion_angle", "f4", "rad", "angle of that pion to the neutrino", "final_state", _NAN),
+    Field("available_energy_minerva_ml", "f4", "GeV", "available energy as in arXiv:2604.12364", "final_state", _NAN),
+    Field("available_energy_mat", "f4", "GeV", "available energy as in MINERvA's analysis code", "final_state", _NAN),
+    Field(
+        "available_energy_rodrigues2016", "f4", "GeV", "available energy of PRL 116 (2016) 071802", "final_state", _NAN
+    ),
+    Field(
+        "available_energy_ascencio2022", "f4", "GeV", "available energy of PRD 106 (2022) 032001", "final_state", _NAN
+    ),
+    Field("W_generator", "f4", "GeV", "hadronic invariant mass that the generator states", "final_state", _NAN),
+    Field(
+        "W_final_state",
+        "f4",
+        "GeV",
+        "invariant mass of all particles leaving the nucleus but leptons, spectators and remnants included",
+        "final_state",
+        _NAN,
+    ),
+)
+_FEATURE = (
+    Field("entry", "i8", "", "row of the event in its source file", "feature", -1),
+    Field(
+        "muon_fuzz_energy", "f4", "GeV", "energy near the muon track that the track does not explain", "feature", _NAN
+    ),
+    Field("muon_iso_blobs_energy", "f4", "GeV", "energy of isolated blobs near the muon", "feature", _NAN),
+    Field("hadron_recoil_energy", "f4", "GeV", "calorimetric recoil energy of the standard analysis", "feature", _NAN),
+    Field("passive_recoil_id", "f4", "GeV", "passive-corrected recoil in the inner detector", "feature", _NAN),
+    Field("passive_recoil_od", "f4", "GeV", "passive-corrected recoil in the outer detector", "feature", _NAN),
+    Field("n_michel_tags", "i2", "", "Michel electron tags", "feature", -1),
+    Field("n_muons", "i2", "", "muon tokens", "feature", -1),
+    Field("diphoton_mass", "f4", "GeV", "invariant mass of the two photon tokens", "feature", _NAN),
+    Field("n_charged_prongs", "i2", "", "prong objects of hypothesis 8 or 9 that became tokens", "feature", -1),
+    Field("blob_energy", "f4", "GeV", "energy sum of blob tokens", "feature", _NAN),
+    Field("prong_3_energy", "f4", "GeV", "energy sum of prong tokens of hypothesis 3", "feature", _NAN),
+    Field("prong_8_energy", "f4", "GeV", "energy sum of prong tokens of hypothesis 8", "feature", _NAN),
+    Field("prong_13_energy", "f4", "GeV", "energy sum of prong tokens of hypothesis 13", "feature", _NAN),
+    Field("merged_blobs_energy", "f4", "GeV", "energy of the token of merged blobs", "feature", _NAN),
+    Field("merged_prongs_energy", "f4", "GeV", "energy of the token of merged prongs", "feature", _NAN),
+    Field("blob_recoil_energy", "f4", "GeV", "recoil energy in blobs, calorimetric baseline", "feature", _NAN),
+    Field("n_muons_found", "i2", "", "matched muons before any check of their values", "feature", -1),
+    Field("n_charged_prongs_found", "i2", "", "hypotheses 8 or 9 before any check of their values", "feature", -1),
+    Field("reco_vertex_x", "f4", "cm", "reconstructed interaction point", "feature", _NAN),
+    Field("reco_vertex_y", "f4", "cm", "reconstructed interaction point, vertical axis", "feature", _NAN),
+    Field("reco_vertex_z", "f4", "cm", "reconstructed interaction point, along the detector", "feature", _NAN),
+    Field("class_id", "i4", "", "class number of a dataset that is no neutrino dataset", "feature", -1),
+)
+
 #: All per-event columns by name, in storage order.
-FIELDS: dict[str, Field] = {f.name: f for f in (*_KEY, *_BOOKKEEPING, *_TRUTH, *_VISIBLE)}
+FIELDS: dict[str, Field] = {f.name: f for f in (*_KEY, *_BOOKKEEPING, *_TRUTH, *_VISIBLE, *_FINAL_STATE, *_FEATURE)}
 
 #: Columns of the particles leaving the nucleus (flat, with offsets per event).
 PARTICLE_FIELDS: dict[str, Field] = {
@@ -115,10 +173,42 @@ PARTICLE_FIELDS: dict[str, Field] = {
     )
 }
 
+#: Columns of the tokens of a cloud (flat, with offsets per event). A cloud has the first five, and of the others
+#: those that its spec names.
+TOKEN_FIELDS: dict[str, Field] = {
+    f.name: f
+    for f in (
+        Field("eta", "f4", "", "pseudorapidity, at most 10 either way; in a jet: relative to its axis", "token"),
+        Field("phi", "f4", "rad", "azimuth; in a jet: relative to its axis", "token"),
+        Field("log_pt", "f4", "log GeV", "ln(pT / GeV + 1e-9), pT transverse to the z axis of the frame", "token"),
+        Field("log_e", "f4", "log GeV", "ln(E / GeV + 1e-9)", "token"),
+        Field("type", "u1", "spec", "number in the spec's list of types; 0 is padding and never stored", "token"),
+        Field("dedx", "f4", "GeV/cm", "mean energy loss", "token", _NAN),
+        Field("x", "f4", "cm", "position, detector axes", "token", _NAN),
+        Field("y", "f4", "cm", "position, vertical axis", "token", _NAN),
+        Field("z", "f4", "cm", "position, along the detector", "token", _NAN),
+        Field("time", "f4", "ns", "time", "token", _NAN),
+        Field("tanh_d0", "f4", "", "tanh of the transverse impact parameter (OmniLearned)", "token", _NAN),
+        Field("d0_error", "f4", "", "its error as OmniLearned stores it", "token", _NAN),
+        Field("tanh_dz", "f4", "", "tanh of the longitudinal impact parameter (OmniLearned)", "token", _NAN),
+        Field("dz_error", "f4", "", "its error as OmniLearned stores it", "token", _NAN),
+    )
+}
+
 KEY_NAMES: tuple[str, ...] = tuple(f.name for f in _KEY)
-TRUTH_NAMES: tuple[str, ...] = tuple(f.name for f in (*_TRUTH, *_VISIBLE))
+TOKEN_BASE: tuple[str, ...] = tuple(TOKEN_FIELDS)[:5]
 
 
 def fields_of(group: str) -> tuple[Field, ...]:
-    """All fields of one group: key, weight, split, truth, visible."""
+    """All fields of one group: key, weight, split, truth, visible, final_state, feature."""
     return tuple(f for f in FIELDS.values() if f.group == group)
+
+
+def truth_names(*, maps: bool, cloud: bool) -> tuple[str, ...]:
+    """Truth columns of events with these representations.
+
+    What a detector image can show belongs to pixel maps (and to events without any representation, which may become
+    images), sums over the final state belong to clouds.
+    """
+    groups = ("truth", *(("visible",) if maps or not cloud else ()), *(("final_state",) if cloud else ()))
+    return tuple(f.name for group in groups for f in fields_of(group))

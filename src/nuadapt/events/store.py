@@ -5,7 +5,8 @@ batch as stored (``/commit``) only after all its columns are on disk. A reader b
 behind it, so a file whose writer was killed opens with every completed batch.
 
 Layout: ``/columns/<name>`` (N,), ``/sources`` (S,), ``/particles/{offsets,<name>}``,
-``/pixelmap/{offsets,row,col,value,origin}``, ``/commit`` = (events, sources, particles, pixels, complete).
+``/pixelmap/{offsets,row,col,value,origin}``, ``/cloud/{offsets,<name>}``,
+``/commit`` = (events, sources, particles, pixels, complete[, tokens]).
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError, DataError, OutputError, nearest, refuse_existing
 from nuadapt.events.batch import EventBatch, Particles
+from nuadapt.events.cloud import Clouds
 from nuadapt.events.format import FORMAT_NAME, PIXEL_COLUMNS, Content, Layout, damage_explained, open_checked
 from nuadapt.events.pixelmap import PixelMaps
-from nuadapt.events.schema import FIELDS, KEY_NAMES, PARTICLE_FIELDS, SCHEMA_VERSION
+from nuadapt.events.schema import FIELDS, PARTICLE_FIELDS, SCHEMA_VERSION, TOKEN_FIELDS
 from nuadapt.events.splits import SPLITS
 
 __all__ = ["EventStore", "EventWriter", "Layout"]
@@ -53,7 +55,7 @@ class EventWriter:
                 f"cannot write here ({error})", where=path, next_step="Choose a folder that you may write to"
             ) from error
         self._sources: list[str] = []
-        self._counts = np.zeros(5, dtype="i8")  # events, sources, particles, pixels, complete
+        self._counts = np.zeros(layout.n_counts, dtype="i8")  # events, sources, particles, pixels, complete[, tokens]
         self._create(record)
         self._file.swmr_mode = True  # from here on the file is consistent at every moment
 
@@ -115,7 +117,11 @@ class EventWriter:
             self._dataset("pixelmap/origin", "f4", (self.layout.map_spec.n_views, 2))
             for name, dtype in PIXEL_COLUMNS.items():
                 self._dataset(f"pixelmap/{name}", dtype)
-        for group in ("particles", "pixelmap"):
+        if self.layout.cloud_spec:
+            self._dataset("cloud/offsets", "i8", compress=False)
+            for name in self.layout.cloud_spec.columns:
+                self._dataset(f"cloud/{name}", TOKEN_FIELDS[name].dtype)
+        for group in ("particles", "pixelmap", "cloud"):
             if group in self._file:
                 self._extend(f"{group}/offsets", np.zeros(1, dtype="i8"), 0)
 
@@ -136,15 +142,12 @@ class EventWriter:
                 where=self.path,
                 expected=self.layout.to_json(),
             )
-        events, _, particles, pixels, _ = (int(c) for c in self._counts)
+        events, _, particles, pixels, _, *tokens = (int(c) for c in self._counts)
         source = self._register_sources(batch)
         for name in self.layout.columns:
             self._extend(f"columns/{name}", source if name == "source" else batch[name], events)
         if batch.particles is not None:
-            self._extend("particles/offsets", batch.particles.offsets[1:] + particles, events + 1)
-            for name in PARTICLE_FIELDS:
-                self._extend(f"particles/{name}", batch.particles.columns[name], particles)
-            particles += int(batch.particles.offsets[-1])
+            particles = self._extend_flat("particles", batch.particles, events, particles)
         if batch.pixelmap is not None:
             maps, n_views = batch.pixelmap, batch.pixelmap.spec.n_views
             self._extend("pixelmap/offsets", maps.offsets[1:] + pixels, events * n_views + 1)
@@ -152,8 +155,17 @@ class EventWriter:
             for name in PIXEL_COLUMNS:
                 self._extend(f"pixelmap/{name}", getattr(maps, name), pixels)
             pixels += len(maps.value)
+        if batch.cloud is not None:
+            tokens = [self._extend_flat("cloud", batch.cloud, events, tokens[0])]
         self._file.flush()
-        self._commit(events + len(batch), len(self._sources), particles, pixels, 0)
+        self._commit(events + len(batch), len(self._sources), particles, pixels, 0, *tokens)
+
+    def _extend_flat(self, group: str, part: Particles | Clouds, events: int, things: int) -> int:
+        """Append offsets and columns behind ``events`` events that have ``things`` things; the new number of things."""
+        self._extend(f"{group}/offsets", part.offsets[1:] + things, events + 1)
+        for name, column in part.columns.items():
+            self._extend(f"{group}/{name}", column, things)
+        return things + int(part.offsets[-1])
 
     def _register_sources(self, batch: EventBatch) -> Array:
         """Source column of the batch in this file's table of names."""
@@ -183,7 +195,8 @@ class EventWriter:
                 raise DataError(f"{len(split)} split numbers for {self.n_events} events", where=self.path)
             self._extend("columns/split", np.asarray(split, dtype=FIELDS["split"].dtype), 0)
             self._file.flush()
-        self._commit(*(int(c) for c in self._counts[:4]), 1)
+        counts = [int(c) for c in self._counts]
+        self._commit(*counts[:4], 1, *counts[5:])
 
     def close(self) -> None:
         """Close the file as it is."""
@@ -308,11 +321,13 @@ class EventStore:
         with damage_explained(self.path):
             columns = {name: file[f"columns/{name}"][start:stop] for name in layout.columns}
             if layout.has_particles:
-                offsets = file["particles/offsets"][start : stop + 1]
-                at = slice(int(offsets[0]), int(offsets[-1]))
-                particles = Particles(offsets - offsets[0], {n: file[f"particles/{n}"][at] for n in PARTICLE_FIELDS})
+                particles = Particles(*_read_flat(file["particles"], tuple(PARTICLE_FIELDS), start, stop))
+            cloud = None
+            if layout.cloud_spec:
+                spec = layout.cloud_spec
+                cloud = Clouds(spec, *_read_flat(file["cloud"], spec.columns, start, stop))
             maps = self._read_maps(start, stop) if layout.map_spec else None
-            batch = EventBatch(columns, self.sources, particles, maps)
+            batch = EventBatch(columns, self.sources, particles, maps, cloud)
             batch.check()
         return batch
 
@@ -352,6 +367,8 @@ class EventStore:
             if batch.pixelmap is not None:
                 maps = batch.pixelmap
                 parts += [np.diff(maps.offsets), maps.origin, *(getattr(maps, n) for n in PIXEL_COLUMNS)]
+            if batch.cloud is not None:
+                parts += [np.diff(batch.cloud.offsets), *(batch.cloud.columns[n] for n in batch.cloud.spec.columns)]
             for part in parts:
                 digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
@@ -364,9 +381,16 @@ class EventStore:
         keys: list[Array] = []
         for batch in self.batches(1024):
             found += problems_of(batch)
-            keys.append(np.stack([batch[name].astype(np.int64) for name in KEY_NAMES], axis=1))
+            keys.append(np.stack([batch[name].astype(np.int64) for name in batch.identity], axis=1))
         if keys:
             unique = np.unique(np.concatenate(keys), axis=0)
             if len(unique) < len(self):
                 found.append(f"{len(self) - len(unique)} events share their key with another event")
         return found
+
+
+def _read_flat(group: Any, names: tuple[str, ...], start: int, stop: int) -> tuple[Array, dict[str, Array]]:
+    """Offsets and columns of the events ``start`` to ``stop``."""
+    offsets = group["offsets"][start : stop + 1]
+    at = slice(int(offsets[0]), int(offsets[-1]))
+    return offsets - offsets[0], {name: group[name][at] for name in names}

@@ -109,3 +109,34 @@ def flavour_label(nu_pdg: Array, current: Array) -> npt.NDArray[np.int8]:
     label[is_cc & (flavour == 14)] = 1
     label[current == Current.NC] = 2
     return label
+
+
+#: Classes of the ``pion`` task in label order (arXiv:2604.12364).
+PION_CLASSES: tuple[str, ...] = ("cc_1pi_charged", "cc_npi_charged", "cc_1pi0", "cc_other", "nc")
+PION_TITLES: dict[str, str] = {
+    "cc_1pi_charged": "CC 1π±",
+    "cc_npi_charged": "CC Nπ±",
+    "cc_1pi0": "CC 1π0",
+    "cc_other": "CC other",
+    "nc": "Neutral Current",
+}
+
+
+def pion_label(current: Array, n_charged_pions: Array, n_neutral_pions: Array) -> npt.NDArray[np.int8]:
+    """Label of the ``pion`` task, shape (N,): index into :data:`PION_CLASSES` or :data:`NO_LABEL`.
+
+    CC with exactly one charged pion, with more, with exactly one pi0 and no charged pion, any other CC, and NC: every
+    event of known current and known counts is in exactly one class. Other particles do not matter.
+
+    >>> pion_label(np.array([1, 1, 1, 1, 2, 0]), np.array([1, 3, 0, 0, 1, 1]), np.array([2, 1, 1, 0, 0, 0])).tolist()
+    [0, 1, 2, 3, 4, -1]
+    """
+    current, charged, neutral = (np.asarray(a) for a in (current, n_charged_pions, n_neutral_pions))
+    label = np.full(current.shape, NO_LABEL, dtype=np.int8)
+    is_cc = (current == Current.CC) & (charged >= 0) & (neutral >= 0)
+    label[is_cc] = 3
+    label[is_cc & (charged == 1)] = 0
+    label[is_cc & (charged > 1)] = 1
+    label[is_cc & (charged == 0) & (neutral == 1)] = 2
+    label[current == Current.NC] = 4
+    return label

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from nuadapt.errors import DataError, InputFileError
+from nuadapt.errors import ConfigError, DataError, InputFileError, NuadaptError
 from nuadapt.events.batch import EventBatch
-from nuadapt.sources import dune_cvn, hepmc_text, larnd, png_pairs
+from nuadapt.sources import dune_cvn, hepmc_text, larnd, omnilearned, png_pairs
+from nuadapt.sources.minerva import tree as minerva_tree
+from nuadapt.sources.minerva.options import options_from
 from nuadapt.sources.reading import InputItem, ReadReport, existing_file, folder_entries, items_of
 
 _MAX_LOOKED_AT = 100  # entries of a folder that are looked at to recognise its format
@@ -17,22 +20,32 @@ _MAX_LOOKED_AT = 100  # entries of a folder that are looked at to recognise its 
 
 @dataclass(slots=True)
 class ReadOptions:
-    """What a format may need to know, and the report that collects what was left out."""
+    """What a format may need to know, and the report that collects what was left out.
+
+    ``settings`` are those of the format itself. A format writes into ``facts`` what belongs into the record.
+    """
 
     invert: bool = False
     max_bad_fraction: float = 0.01
     labels: Path | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    workers: int = 1
     report: ReadReport = field(default_factory=ReadReport)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """One format. ``is_one`` recognises a file or folder; ``items`` lists what is to be read in given paths."""
+    """One format. ``is_one`` recognises a file or folder; ``items`` lists what is to be read in given paths.
+
+    ``check_settings`` refuses settings that do not fit; a format without it takes none.
+    """
 
     name: str
     title: str
     is_one: Callable[[Path], bool]
     items: Callable[[Sequence[Path], ReadOptions], list[InputItem]]
+    check_settings: Callable[[dict[str, Any]], object] | None = None
 
 
 def _looks_like_cvn(path: Path) -> bool:
@@ -87,6 +100,53 @@ def _nuhepmc_items(paths: Sequence[Path], options: ReadOptions) -> list[InputIte
     return items_of(_files(paths, hepmc_text.looks_like), read)
 
 
+def _minerva_items(paths: Sequence[Path], options: ReadOptions) -> list[InputItem]:
+    from nuadapt.sources.minerva.reader import read
+    from nuadapt.sources.workers import Team
+
+    setting, files = options_from(options.settings), _files(paths, minerva_tree.looks_like)
+    options.facts["minerva"] = asdict(setting)
+    options.facts["pot_used"] = _exposure(files)
+    if options.workers == 1 or len(files) == 1:
+        return [InputItem(path, partial(read, path, setting, options.report)) for path in files]
+    team = Team([partial(read, path, setting) for path in files], options.workers, options.report)
+    return [InputItem(path, partial(team.read, index)) for index, path in enumerate(files)]
+
+
+def _omnilearned_items(paths: Sequence[Path], options: ReadOptions) -> list[InputItem]:
+    def read(path: Path) -> Iterable[EventBatch]:
+        return omnilearned.read(path, options.report)
+
+    return items_of(_files(paths, omnilearned.looks_like), read)
+
+
+def _exposure(files: Sequence[Path]) -> dict[str, float]:
+    """Protons on target of each file that states them. What is wrong with a file is said when it is read."""
+    found = {}
+    for path in files:
+        try:
+            with minerva_tree.opened(path) as file:
+                pot = minerva_tree.pot_used(file, path)
+        except NuadaptError:
+            continue
+        if pot is not None:
+            found[minerva_tree.url_of(path)] = pot
+    return found
+
+
+def check_settings(name: str, settings: dict[str, Any]) -> None:
+    """Refuse settings that a format does not have.
+
+    Raises:
+        ConfigError: an unknown setting, an impossible value, or a format without settings.
+    """
+    check = FORMATS[name].check_settings
+    if check is not None:
+        check(settings)
+    elif settings:
+        raise ConfigError(f"the format {name} has no settings, but {', '.join(settings)} was given")
+
+
 #: Every format that ``nuadapt ingest`` reads, by name.
 FORMATS: dict[str, FileFormat] = {
     f.name: f
@@ -94,6 +154,8 @@ FORMATS: dict[str, FileFormat] = {
         FileFormat("dune-cvn", "DUNE CVN pixel maps (event<N>.gz)", _looks_like_cvn, _cvn_items),
         FileFormat("png-pairs", "folders of PNG pairs", png_pairs.looks_like_pair, _png_items),
         FileFormat("nuhepmc", "NuHepMC events (truth only)", hepmc_text.looks_like, _nuhepmc_items),
+        FileFormat("minerva", "MINERvA tuples (.root)", minerva_tree.looks_like, _minerva_items, options_from),
+        FileFormat("omnilearned", "OmniLearned point clouds (.h5)", omnilearned.looks_like, _omnilearned_items),
     )
 }
 
@@ -106,6 +168,8 @@ def detect_format(path: Path) -> str:
         DataError: a folder with files of several formats.
     """
     path, expected = Path(path), "; ".join(f"{f.name}: {f.title}" for f in FORMATS.values())
+    if minerva_tree.is_remote(path):
+        return "minerva"
     if not path.is_dir():
         existing_file(path, expected)
     try:

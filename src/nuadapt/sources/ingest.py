@@ -25,7 +25,7 @@ from nuadapt.events.schema import KEY_NAMES
 from nuadapt.events.splits import assign_splits, hash_keys
 from nuadapt.events.store import EventWriter, Layout
 from nuadapt.record import make_record, write_json
-from nuadapt.sources.formats import FORMATS, ReadOptions, detect_format
+from nuadapt.sources.formats import FORMATS, ReadOptions, check_settings, detect_format
 from nuadapt.sources.reading import InputItem, Progress, ReadReport
 
 Array = npt.NDArray[Any]
@@ -47,6 +47,9 @@ class IngestReport:
     def lines(self) -> list[str]:
         """What a user should know beyond the number of events, a sentence each; empty if all went well."""
         found = list(self.reading.notes)
+        if self.reading.broken:
+            kinds = ", ".join(f"{n} x {kind}" for kind, n in self.reading.broken.most_common())
+            found.append(f"Broken or missing values in events that were kept: {kinds}.")
         if self.reading.n_left_out:
             found.append(f"{self.reading.n_left_out} events were left out ({self.reading.reasons()}).")
         if self.bad:
@@ -115,6 +118,7 @@ def _config(report: IngestReport, skip_bad: bool, reading: ReadOptions) -> dict[
         "invert": reading.invert,
         "max_bad_fraction": reading.max_bad_fraction,
         "labels": str(reading.labels) if reading.labels else None,
+        **reading.facts,
     }
 
 
@@ -173,6 +177,7 @@ def _items(inputs: Sequence[Path], reading: ReadOptions, report: IngestReport) -
     items: list[InputItem] = []
     for name, paths in by_format.items():
         report.format = name
+        check_settings(name, reading.settings)
         items = _expand(partial(_items_of, name, reading), paths, report, only=len(inputs) == 1)
     report.n_inputs = len(report.bad) + len(items)
     return items
@@ -249,6 +254,7 @@ class _Sink:
         self.n_events = 0
         self._layout: Layout | None = None
         self._keys: set[tuple[Any, ...]] = set()
+        self._last_entry: dict[str, int] = {}
         self._hashes: list[Array] = []
         self._labels: list[Array] = []
         self._waiting: list[EventBatch] = []
@@ -282,6 +288,9 @@ class _Sink:
 
     def _check_keys(self, batch: EventBatch) -> None:
         names = [batch.sources[s] for s in batch["source"]]
+        if "entry" in batch.identity:
+            self._check_entries(names, batch["entry"])
+            return
         numbers = (batch[name].tolist() for name in KEY_NAMES if name != "source")
         keys = list(zip(names, *numbers, strict=True))
         new = set(keys)
@@ -289,6 +298,18 @@ class _Sink:
             again = next(key for i, key in enumerate(keys) if key in self._keys or key in keys[:i])
             raise DataError(f"event {again[1:]} (run, subrun, event) of {again[0]} was read before")
         self._keys |= new
+
+    def _check_entries(self, names: list[str], entries: Array) -> None:
+        """Rows of a source come in order, so that no set of all keys is needed for the many events of such files.
+
+        Raises:
+            DataError: a row comes again.
+        """
+        for name in dict.fromkeys(names):
+            mine = entries[[n == name for n in names]]
+            if not (np.diff(mine, prepend=self._last_entry.get(name, -1)) > 0).all():
+                raise DataError(f"an event of {name} was read before")
+            self._last_entry[name] = int(mine[-1])
 
     def flush(self) -> None:
         """Write what is waiting.
@@ -308,7 +329,7 @@ class _Sink:
             raise OutputError(f"cannot write here ({error})", where=self.out, next_step="Free some space") from error
         self.n_events += len(joined)
         self._hashes.append(_hashes(joined))
-        self._labels.append(joined.label)
+        self._labels.append(joined.stratum)
 
     def finish(self) -> None:
         """Assign the splits and mark the store as complete."""

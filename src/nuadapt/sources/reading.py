@@ -18,11 +18,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class ReadReport:
-    """How many events were read, how many were left out for which reason, and what else a user should know."""
+    """How many events were read, how many were left out for which reason, and what else a user should know.
+
+    ``broken`` counts values and objects that were dropped or marked in events that stay, by kind.
+    """
 
     n_read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    broken: Counter[str] = field(default_factory=Counter)
 
     @property
     def n_left_out(self) -> int:
@@ -33,6 +37,14 @@ class ReadReport:
         """Keep a sentence for the user, once."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def add(self, other: ReadReport) -> None:
+        """Take in what another reader counted."""
+        self.n_read += other.n_read
+        self.left_out.update(other.left_out)
+        self.broken.update(other.broken)
+        for sentence in other.notes:
+            self.note(sentence)
 
     def reasons(self) -> str:
         """``3 x this, 1 x that``."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nuadapt.errors import ConfigError
 from nuadapt.events.batch import EventBatch, Particles
 from nuadapt.events.pixelmap import PixelMaps
-from nuadapt.events.schema import FIELDS, TRUTH_NAMES
+from nuadapt.events.schema import FIELDS, truth_names
 from nuadapt.events.truth import Current
 from nuadapt.sources.larnd import SegmentEvent
 from nuadapt.sources.simulation.detector import DetectorConfig, ReadoutConfig
@@ -106,7 +106,8 @@ class LArTPC:
             centre = given.vertex if given.vertex is not None else given.start[0]
             steps = (given.start, given.end, given.energy)
             views = read_out(steps, centre, config.detector, config.readout, self.stream(given.event_id))
-            columns = {name: field.missing(1)[0] for name in TRUTH_NAMES if (field := FIELDS[name])} | given.truth
+            unknown = {name: FIELDS[name].missing(1)[0] for name in truth_names(maps=True, cloud=False)}
+            columns = unknown | given.truth
             columns |= deposited(steps, centre, config.detector, config.readout)
             if given.vertex is not None:
                 columns |= dict(zip(("vertex_x", "vertex_y", "vertex_z"), given.vertex, strict=True))

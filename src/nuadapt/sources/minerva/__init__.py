@@ -1,0 +1,1 @@
+"""MINERvA's MasterAnaDev tuples: ROOT trees of reconstructed objects, with or without truth."""
