@@ -32,7 +32,7 @@ def test_parameters_grow_only_where_views_are_joined() -> None:
     }
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", [p for p in preset_names() if load_preset(p)["representation"] == "pixelmap"])
 @pytest.mark.parametrize(("views", "height", "width"), [(1, 32, 32), (2, 33, 57), (3, 8, 40), (2, 512, 96)])
 def test_any_size_and_any_number_of_views(preset: str, views: int, height: int, width: int) -> None:
     model = build(preset, views).eval()

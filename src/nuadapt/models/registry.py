@@ -1,8 +1,11 @@
 """Presets by name (data in ``presets/*.yaml``) and the family that builds each.
 
-A family is a module with ``build(preset, *, n_views, classes, label_smoothing) -> nn.Module``. Its model's
-``forward(pixels=..., labels=..., weight=..., total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C)
-as logits; that is all that training and inference ask of a model.
+A family is a module with ``build(preset, *, <what it reads>, classes, label_smoothing) -> nn.Module``. What it reads
+goes with the preset's ``representation``: ``n_views`` for ``pixelmap``, ``cloud`` (a
+:class:`~nuadapt.models.cloud.CloudShape`) for ``cloud``. Its model's ``forward(<inputs>, labels=..., weight=...,
+total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C) as logits; that is all that training and
+inference ask of a model. The inputs are ``pixels``, or ``tokens, type, mask, globals``. A model of clouds that is built
+for no classes takes ``targets`` instead of labels and returns ``energy`` (B,).
 """
 
 from __future__ import annotations
@@ -17,7 +20,14 @@ from torch import nn
 from nuadapt.errors import ConfigError, nearest
 
 #: Family -> module that builds it; imported only when used.
-FAMILIES: dict[str, str] = {"siamese-cnn": "nuadapt.models.siamese_cnn"}
+FAMILIES: dict[str, str] = {
+    "siamese-cnn": "nuadapt.models.siamese_cnn",
+    "mlp-global": "nuadapt.models.mlp",
+    "transformer": "nuadapt.models.transformer",
+    "pet2": "nuadapt.models.pet2",
+}
+#: Representation -> name of the argument of ``build`` that describes it.
+READS: dict[str, str] = {"pixelmap": "n_views", "cloud": "cloud"}
 
 
 def preset_names() -> tuple[str, ...]:
@@ -40,18 +50,29 @@ def load_preset(name: str) -> dict[str, Any]:
 
 
 def build_model(
-    preset: dict[str, Any], *, n_views: int, classes: tuple[str, ...], label_smoothing: float = 0.0
+    preset: dict[str, Any], *, classes: tuple[str, ...], label_smoothing: float = 0.0, **reads: Any
 ) -> nn.Module:
     """A model with fresh weights.
+
+    Args:
+        preset: content of a preset.
+        classes: names of the classes; none for an energy.
+        label_smoothing: see :func:`nuadapt.models.loss.weighted_cross_entropy`.
+        reads: what the model reads: ``n_views`` or ``cloud``, as the preset's representation asks.
 
     Raises:
         ConfigError: the preset's family is unknown, or cannot be built so.
     """
-    family = str(preset.get("family"))
+    family, representation = str(preset.get("family")), str(preset.get("representation"))
     if family not in FAMILIES:
         raise ConfigError(f"unknown model family '{family}'", expected=nearest(family, FAMILIES))
+    if set(reads) != {READS.get(representation)}:
+        raise ConfigError(
+            f"a model of {representation}s cannot be built from {', '.join(reads) or 'nothing'}",
+            expected=" or ".join(f"{name} for {kind}" for kind, name in READS.items()),
+        )
     model: nn.Module = importlib.import_module(FAMILIES[family]).build(
-        preset, n_views=n_views, classes=classes, label_smoothing=label_smoothing
+        preset, classes=classes, label_smoothing=label_smoothing, **reads
     )
     return model
 
