@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -53,8 +53,10 @@ class CloudShape:
 class CloudModel(nn.Module):
     """Base of all models of particle clouds: checks of the input, and loss and answer from the scores.
 
-    A model of no classes gives one energy.
+    A model of no classes gives one energy. ``backbone`` names the part that can be pretrained, if there is one.
     """
+
+    backbone: ClassVar[str | None] = None
 
     def __init__(self, cloud: CloudShape, classes: tuple[str, ...], label_smoothing: float = 0.0) -> None:
         super().__init__()

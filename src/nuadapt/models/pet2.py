@@ -301,6 +301,8 @@ class Classifier(nn.Module):
 class PET2(CloudModel):
     """Body and head for a task."""
 
+    backbone = "body"
+
     def __init__(
         self,
         preset: Mapping[str, Any],
