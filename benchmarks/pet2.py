@@ -5,7 +5,8 @@
 Both networks have the same weights and see the same batch: clouds padded to 33 tokens, with as many real ones as events
 of a fine-grained tracker have (gamma distribution, mean 12). They take turns, step by step, in one process, so that
 what else the machine does slows both; the ratio is that of the medians. A step is forward, cross-entropy, backward and
-Adam. Exit code 1 if outputs differ or the ratio is below 2. Needs ``omnilearned`` (``pip install 'nuadapt[parity]'``).
+Adam. Exit code 1 if outputs differ or the ratio is below 2. Needs that package:
+``pip install --no-deps omnilearned==0.2.0 einops torchdiffeq``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nuadapt.errors import require
 from nuadapt.models.cloud import KINEMATICS, CloudShape
 from nuadapt.models.registry import build_model, load_preset
 
@@ -51,7 +51,9 @@ def clouds(batch: int) -> dict[str, Tensor]:
 
 def theirs(preset: dict[str, int]) -> nn.Module:
     """The package's network of a preset."""
-    network: nn.Module = require("omnilearned.network", "parity").PET2(
+    from omnilearned.network import PET2
+
+    network: nn.Module = PET2(
         len(KINEMATICS),
         use_int=preset["interaction"],
         local_int=preset["local_interaction"],
@@ -115,7 +117,9 @@ def main() -> int:
         apart = float((our_scores() - other_scores()).abs().max() / other_scores().abs().max())
     labels = torch.arange(given.batch) % len(CLASSES)
     steps = stepper(ours, our_scores, labels), stepper(other, other_scores, labels)
-    print(f"{given.preset}, batch {given.batch}, mean {float(batch['mask'].sum(1).float().mean()):.1f} of {PLACES} tokens")
+    print(
+        f"{given.preset}, batch {given.batch}, mean {float(batch['mask'].sum(1).float().mean()):.1f} of {PLACES} tokens"
+    )
     print(f"{given.threads} threads; load average at start {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"largest difference of scores: {apart:.1e} of the largest (allowed {TOLERANCE:.0e})")
     taken: tuple[list[float], list[float]] = ([], [])
@@ -123,7 +127,8 @@ def main() -> int:
         for step, seconds in zip(steps, taken, strict=True):
             seconds.append(step())
         if turn == 0:  # the first steps also allocate
-            taken[0].clear(), taken[1].clear()
+            for seconds in taken:
+                seconds.clear()
     mine, package = (statistics.median(seconds) for seconds in taken)
     print(f"nuadapt:     {1000 * mine:7.0f} ms/step")
     print(f"omnilearned: {1000 * package:7.0f} ms/step")

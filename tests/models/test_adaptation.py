@@ -14,7 +14,12 @@ from nuadapt.models.cloud import CloudShape
 from nuadapt.models.registry import build_model, load_preset
 
 Maker = Callable[..., dict[str, Tensor]]
-FRESH = ("body.cond_embed.0.fc1.weight", "body.cond_embed.0.fc1.bias", "body.pid_embed.0.weight", "classifier.out.weight")
+FRESH = (
+    "body.cond_embed.0.fc1.weight",
+    "body.cond_embed.0.fc1.bias",
+    "body.pid_embed.0.weight",
+    "classifier.out.weight",
+)
 IN_BODY = {name for name in FRESH if name.startswith("body.")}
 
 
@@ -45,7 +50,10 @@ def test_full_trains_everything_the_backbone_slower(cloud_shape: CloudShape, mak
             rates[name] = group["lr"]
             assert group["weight_decay"] == (0.1 if parameter.ndim == 2 else 0.0), name
     assert not names, "every parameter is in one group"
-    assert {n for n, rate in rates.items() if rate == 1e-3} == {*FRESH, *(n for n in rates if n.startswith("classifier."))}
+    assert {n for n, rate in rates.items() if rate == 1e-3} == {
+        *FRESH,
+        *(n for n in rates if n.startswith("classifier.")),
+    }
     assert {rate for n, rate in rates.items() if n.startswith("body.") and n not in FRESH} == {0.05 * 1e-3}
     assert changed(model, choice, make_cloud(cloud_shape, (12, 5))) == set(rates)
 
@@ -75,7 +83,11 @@ def test_lora_trains_updates_the_head_and_what_is_new(cloud_shape: CloudShape, m
     lora = {n.removeprefix("base_model.model.").partition(".lora_")[0] for n, kind in kinds.items() if kind == "lora"}
     linear = {n for n, m in network(cloud_shape).body.named_modules(prefix="body") if isinstance(m, nn.Linear)}
     assert lora == linear - {"body.cond_embed.0.fc1"}
-    new = {n.removeprefix("base_model.model.").partition(".modules_to_save")[0] for n, kind in kinds.items() if kind == "new"}
+    new = {
+        n.removeprefix("base_model.model.").partition(".modules_to_save")[0]
+        for n, kind in kinds.items()
+        if kind == "new"
+    }
     assert new == {"classifier", "body.cond_embed.0.fc1", "body.pid_embed.0"}
     assert {g["lr"] for g in parameter_groups(model, choice, lr=1e-3)} == {1e-3}
 

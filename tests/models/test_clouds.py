@@ -63,7 +63,9 @@ def test_every_parameter_learns(preset: str, cloud_shape: CloudShape, make_cloud
     out["loss"].backward()
     assert out["logits"].shape == (6, 5)
     torch.testing.assert_close(out["loss"], F.cross_entropy(out["logits"], torch.arange(6) % 5))
-    silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()]
+    silent = [
+        n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all() or not p.grad.any()
+    ]
     assert silent == []
 
 
@@ -209,7 +211,9 @@ def test_columns_are_found_by_name(preset: str, cloud_shape: CloudShape, make_cl
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_saved_and_loaded(preset: str, cloud_shape: CloudShape, make_cloud: Maker, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_saved_and_loaded(
+    preset: str, cloud_shape: CloudShape, make_cloud: Maker, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     model, cloud = build(preset, cloud_shape).eval(), make_cloud(cloud_shape)
     path = tmp_path_factory.mktemp("run") / "model.safetensors"
     save_file(model.state_dict(), path)
@@ -277,7 +281,9 @@ def test_packing_keeps_every_token_once(lengths: list[int], seed: int) -> None:
     rows = packing.pack(number)
     assert sorted(rows.tolist()) == number[mask].tolist()
     assert [m for s, m in packing.groups for _ in range(s)] == sorted(lengths)
-    for part, events in zip(blocks(rows, packing.groups), packing.order.split([s for s, _ in packing.groups]), strict=True):
+    for part, events in zip(
+        blocks(rows, packing.groups), packing.order.split([s for s, _ in packing.groups]), strict=True
+    ):
         assert torch.equal(part // 7, events[:, None].expand_as(part)), "a set is the tokens of one event"
     assert torch.equal(packing.restore(packing.order), torch.arange(len(lengths)))
     front = torch.rand(len(lengths), 2, 3)

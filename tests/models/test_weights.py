@@ -32,7 +32,10 @@ def network(shape: CloudShape, classes: tuple[str, ...] = CLASSES, seed: int = 1
 def official(model: nn.Module, path: Path) -> Path:
     """A file in the layout of omnilearned 0.2.0 (pretraining of 210 classes, 8 types, 4 further features)."""
     state = model.state_dict()
-    section = {part: {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")} for part in ("body", "classifier")}
+    section = {
+        part: {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+        for part in ("body", "classifier")
+    }
     update = torch.optim.Adam(model.parameters())
     section["body"]["MPFourier.freqs"] = torch.rand(32)
     content = {
@@ -72,7 +75,11 @@ def test_account_of_a_pretrained_body(pretrained: Path, cloud_shape: CloudShape)
     stored = torch.load(pretrained, weights_only=True)
     for name, now in model.state_dict().items():
         part, _, rest = name.partition(".")
-        expected = stored[{"body": "body", "classifier": "classifier_head"}[part]][rest] if name in report.loaded else fresh[name]
+        expected = (
+            stored[{"body": "body", "classifier": "classifier_head"}[part]][rest]
+            if name in report.loaded
+            else fresh[name]
+        )
         assert torch.equal(now, expected), name
     loaded = sum(fresh[n].numel() for n in report.loaded)
     assert report.fraction == loaded / sum(t.numel() for t in fresh.values())
@@ -93,7 +100,7 @@ def test_average_over_steps_is_another_layout(pretrained: Path, cloud_shape: Clo
 
 def test_what_is_wanted_fresh_stays_fresh(pretrained: Path, cloud_shape: CloudShape) -> None:
     model, fresh = network(cloud_shape, seed=2), network(cloud_shape, seed=2).state_dict()
-    report = load_foreign(model, pretrained, fresh=("classifier",))
+    report = load_foreign(model, pretrained, fresh=("classifier",), at_least=0.2)
     assert all(torch.equal(t, fresh[n]) for n, t in model.state_dict().items() if n.startswith("classifier."))
     assert report.reinitialised["classifier.fc.fc1.weight"] == ((256, 128), (256, 128))
     with pytest.raises(ConfigError, match="no parameter begins with 'classifer'"):
@@ -153,10 +160,13 @@ def test_nested_names_are_joined(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_the_package_writes(
-    cloud_shape: CloudShape, make_cloud: Callable[..., dict[str, Tensor]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cloud_shape: CloudShape,
+    make_cloud: Callable[..., dict[str, Tensor]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Pretraining network of omnilearned, saved by its own function: body and head give its scores here."""
-    why = "the test of its files needs the package omnilearned 0.2.0"
+    why = "its files need the reference: pip install --no-deps omnilearned==0.2.0 einops torchdiffeq"
     package = pytest.importorskip("omnilearned.network", reason=why)
     utils = pytest.importorskip("omnilearned.utils", reason=why)
     jets = replace(cloud_shape, n_globals=0)
@@ -169,7 +179,9 @@ def test_a_checkpoint_that_the_package_writes(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(update, 10)
     parallel = nn.Module()
     parallel.module = theirs
-    utils.save_checkpoint(parallel, utils.shadow_copy(theirs), 2, update, 0.7, schedule, str(tmp_path), "best_model_pretrain_s.pt")
+    utils.save_checkpoint(
+        parallel, utils.shadow_copy(theirs), 2, update, 0.7, schedule, str(tmp_path), "best_model_pretrain_s.pt"
+    )
     capsys.readouterr()
     model = network(jets, wrap_azimuth=False)
     report = load_foreign(model, tmp_path / "best_model_pretrain_s.pt", at_least=1)

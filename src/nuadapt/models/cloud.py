@@ -30,7 +30,8 @@ class CloudShape:
     def __post_init__(self) -> None:
         if self.n_types < 0 or self.n_globals < 0:
             raise ConfigError(
-                f"a cloud of {self.n_types} types and {self.n_globals} event-level features", expected="no negative number"
+                f"a cloud of {self.n_types} types and {self.n_globals} event-level features",
+                expected="no negative number",
             )
 
     def indices(self, *names: str) -> list[int]:

@@ -24,9 +24,7 @@ def weighted_cross_entropy(
     return _weighted_mean(ce, weight, total)
 
 
-def log_smooth_l1(
-    energy: Tensor, targets: Tensor, weight: Tensor | None = None, total: Tensor | None = None
-) -> Tensor:
+def log_smooth_l1(energy: Tensor, targets: Tensor, weight: Tensor | None = None, total: Tensor | None = None) -> Tensor:
     """Weighted mean of the smooth L1 distance (Girshick, arXiv:1504.08083) of ln(1 + E / GeV), a scalar in float32.
 
     Args:

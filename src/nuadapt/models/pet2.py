@@ -107,7 +107,7 @@ def _safe_log(x: Tensor) -> Tensor:
 
 
 def pair_features(a: Tensor, b: Tensor, wrap: bool) -> Tensor:
-    """ln of invariant mass squared (massless tokens, GeV^2), of distance, and of relative kT (GeV): (..., 4) -> (..., 3).
+    """ln of squared mass (massless tokens, GeV^2), of distance, and of relative kT (GeV): (..., 4) -> (..., 3).
 
     Each is 0 where its argument is not positive, so for a token with itself.
     """
@@ -238,9 +238,7 @@ class Body(nn.Module):
         hidden = int(preset["mlp_ratio"] * width)
         self.kinematics, self.further = cloud.indices(*KINEMATICS), cloud.further
         self.embed = InputBlock(width, hidden)
-        self.interaction = (
-            Interaction(width, heads, bool(preset["wrap_azimuth"])) if preset["interaction"] else None
-        )
+        self.interaction = Interaction(width, heads, bool(preset["wrap_azimuth"])) if preset["interaction"] else None
         self.local_physics = LocalPhysics(preset)
         # The package wraps these three into sequences with a dropout of whole features, hence "0." in their names.
         self.cond_embed = nn.Sequential(MLP(cloud.n_globals, width, width)) if cloud.n_globals else None

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nuadapt.errors import ConfigError, InputFileError, listed, nearest
 
-#: Layout of a checkpoint -> part of its names -> part of ours. Names under other parts (optimizer, epoch) are no weights.
+#: Layout of a checkpoint -> part of its names -> part of ours. Other parts (optimizer, epoch) hold no weights.
 #: omnilearned 0.2.0 stores one section for each part of the network, and an average over training steps of the body.
 KEY_MAPS: dict[str, dict[str, str]] = {
     "nuadapt": {"body": "body", "classifier": "classifier"},
@@ -49,7 +49,9 @@ class LoadReport:
 
     def paragraph(self) -> str:
         """The account as one paragraph."""
-        again = [f"{n} ({_shape(there)} in the file, {_shape(here)} here)" for n, (there, here) in self.reinitialised.items()]
+        again = [
+            f"{n} ({_shape(there)} in the file, {_shape(here)} here)" for n, (there, here) in self.reinitialised.items()
+        ]
         parts = (
             f"{len(self.loaded)} tensors loaded, {100 * self.fraction:.1f}% of all parameters",
             f"{len(again)} re-initialised: {listed(again, 20) or 'none'}",
@@ -94,8 +96,9 @@ def load_foreign(
     given = dict(_renamed(read_checkpoint(path), KEY_MAPS[layout]))
     report = _compare(wanted, given, fresh, sha256=_digest(path))
     if not report.loaded or report.fraction < at_least:
+        found = f"only {100 * report.fraction:.1f}% of the model's parameters come from this checkpoint"
         raise InputFileError(
-            f"only {100 * report.fraction:.1f}% of the model's parameters are in this checkpoint. {report.paragraph()}",
+            f"{found}. {report.paragraph()}",
             where=path,
             expected=f"at least {100 * at_least:.0f}%",
             next_step=f"{_STEP} (layout '{layout}' was assumed)",
