@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,6 +39,6 @@ def step_flops(model: nn.Module, batch: Mapping[str, Tensor]) -> StepFlops:
         with FlopCounterMode(display=False) as forward:
             loss: Tensor = model(**batch)["loss"]
         with FlopCounterMode(display=False) as backward:
-            loss.backward()
+            torch.autograd.backward(loss)
     model.zero_grad(set_to_none=True)
     return StepFlops(forward.get_total_flops(), backward.get_total_flops())

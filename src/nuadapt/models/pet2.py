@@ -162,7 +162,8 @@ def _symmetric(terms: Tensor, members: int) -> Tensor:
     i, j = torch.triu_indices(members, members, 1, device=terms.device)
     place = torch.zeros(members, members, dtype=torch.long, device=terms.device)
     place[i, j] = place[j, i] = torch.arange(1, len(i) + 1, device=terms.device)
-    return terms.index_select(1, place.flatten()).unflatten(1, (members, members)).permute(0, 3, 1, 2)
+    square = terms.index_select(1, place.flatten()).view(len(terms), members, members, terms.shape[-1])
+    return square.permute(0, 3, 1, 2)
 
 
 class LocalPhysics(nn.Module):

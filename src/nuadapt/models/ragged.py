@@ -20,7 +20,7 @@ Groups = tuple[tuple[int, int], ...]
 
 def blocks(rows: Tensor, groups: Groups) -> list[Tensor]:
     """Views (sets, members, ...) of rows (R, ...), one for each group."""
-    parts = rows.split([sets * members for sets, members in groups])
+    parts = torch.split(rows, [sets * members for sets, members in groups])
     return [part.reshape(*group, *rows.shape[1:]) for part, group in zip(parts, groups, strict=True)]
 
 
@@ -38,8 +38,7 @@ class Packing:
         lengths = mask.sum(1)  # (B,)
         order = lengths.argsort(stable=True)
         event, place = mask[order].nonzero(as_tuple=True)
-        members, sets = lengths.unique(return_counts=True)  # sorted
-        groups = tuple(zip(sets.tolist(), members.tolist(), strict=True))
+        groups = tuple((sets, members) for members, sets in enumerate(lengths.bincount().tolist()) if sets)
         return cls(order, order[event] * mask.shape[1] + place, groups)
 
     def pack(self, padded: Tensor) -> Tensor:
@@ -53,7 +52,7 @@ class Packing:
 
 def prepend(first: Tensor, rows: Tensor, groups: Groups) -> tuple[Tensor, Groups]:
     """Rows with ``first`` (sets, E, D) put in front of every set, and their groups."""
-    heads = first.split([sets for sets, _ in groups])
+    heads = torch.split(first, [sets for sets, _ in groups])
     joined = [torch.cat([a, b], dim=1).flatten(0, 1) for a, b in zip(heads, blocks(rows, groups), strict=True)]
     return torch.cat(joined), tuple((sets, members + first.shape[1]) for sets, members in groups)
 
@@ -78,7 +77,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.head_dim = heads, dim // heads
         self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(3 * dim, dim)))
         self.out_proj = nn.Linear(dim, dim, bias=False)
 
@@ -90,7 +89,7 @@ class Attention(nn.Module):
             groups: which rows are a set.
             bias: added to the scores before the softmax, (sets, heads, members, members) for each group.
         """
-        qkv = F.linear(rows, self.in_proj_weight).unflatten(1, (3, self.heads, -1))  # (R, 3, H, d)
+        qkv = F.linear(rows, self.in_proj_weight).view(-1, 3, self.heads, self.head_dim)  # (R, 3, H, d)
         found = []
         for i, block in enumerate(blocks(qkv, groups)):  # (S, M, 3, H, d)
             q, k, v = block.permute(2, 0, 3, 1, 4)  # (S, H, M, d) each
@@ -101,10 +100,11 @@ class Attention(nn.Module):
     def ask(self, queries: Tensor, rows: Tensor, groups: Groups) -> Tensor:
         """Queries (sets, T, D) ask the rows of their set, (sets, T, D); the answer of an empty set is 0."""
         dim = queries.shape[-1]
-        q_all = F.linear(queries, self.in_proj_weight[:dim]).unflatten(2, (self.heads, -1))  # (B, T, H, d)
-        kv_all = F.linear(rows, self.in_proj_weight[dim:]).unflatten(1, (2, self.heads, -1))  # (R, 2, H, d)
+        q_all = F.linear(queries, self.in_proj_weight[:dim])  # (B, T, D)
+        q_all = q_all.view(*queries.shape[:2], self.heads, self.head_dim)  # (B, T, H, d)
+        kv_all = F.linear(rows, self.in_proj_weight[dim:]).view(-1, 2, self.heads, self.head_dim)  # (R, 2, H, d)
         found = []
-        for q, kv in zip(q_all.split([sets for sets, _ in groups]), blocks(kv_all, groups), strict=True):
+        for q, kv in zip(torch.split(q_all, [sets for sets, _ in groups]), blocks(kv_all, groups), strict=True):
             k, v = kv.permute(2, 0, 3, 1, 4)  # (S, H, M, d) each
             found.append(_attend(q.transpose(1, 2), k, v))
         answer: Tensor = self.out_proj(torch.cat(found))
