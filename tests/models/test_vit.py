@@ -22,6 +22,7 @@ SHAPE = {
 }
 PRESET = {
     "family": "vit",
+    "representation": "pixelmap",
     "vision": SHAPE,
     "occupied_above": 0.05,
     "head_width": 16,

@@ -1,4 +1,4 @@
-"""The classification loss shared by all models: cross-entropy with event weights."""
+"""The losses shared by all models, with event weights: cross-entropy for classes, smooth L1 for energies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,23 @@ def weighted_cross_entropy(
         smoothing: share of the target spread evenly over all classes (Szegedy et al., arXiv:1512.00567).
     """
     ce = F.cross_entropy(logits.float(), labels.long(), reduction="none", label_smoothing=smoothing)  # (B,)
-    weight = torch.ones_like(ce) if weight is None else weight.float()
+    return _weighted_mean(ce, weight, total)
+
+
+def log_smooth_l1(energy: Tensor, targets: Tensor, weight: Tensor | None = None, total: Tensor | None = None) -> Tensor:
+    """Weighted mean of the smooth L1 distance (Girshick, arXiv:1504.08083) of ln(1 + E / GeV), a scalar in float32.
+
+    Args:
+        energy: answers, GeV, shape (B,), not negative.
+        targets: true values, GeV, shape (B,), not negative.
+        weight, total: as in :func:`weighted_cross_entropy`.
+    """
+    distance = F.smooth_l1_loss(energy.float().log1p(), targets.float().log1p(), reduction="none")  # (B,)
+    return _weighted_mean(distance, weight, total)
+
+
+def _weighted_mean(each: Tensor, weight: Tensor | None, total: Tensor | None) -> Tensor:
+    weight = torch.ones_like(each) if weight is None else weight.float()
     total = weight.sum() if total is None else total
     # A batch of zero weights has no say: its loss is 0, not 0 / 0.
-    return (weight * ce).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)
+    return (weight * each).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)

@@ -1,10 +1,13 @@
 """Presets by name (data in ``presets/*.yaml``) and the family that builds each.
 
-A family is a module with ``build(preset, *, n_views, classes, label_smoothing) -> nn.Module``. Its model's
-``forward(pixels=..., labels=..., weight=..., total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C)
-as logits; that is all that training and inference ask of a model. A family whose runs are more than one file of
-weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``; one that can start from
-other things than a run of the same architecture has ``start(network, folder)``.
+A family is a module with ``build(preset, *, <what it reads>, classes, label_smoothing) -> nn.Module``. What it reads
+goes with the preset's ``representation``: ``n_views`` for ``pixelmap``, ``cloud`` (a
+:class:`~nuadapt.models.cloud.CloudShape`) for ``cloud``. Its model's ``forward(<inputs>, labels=..., weight=...,
+total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C) as logits; that is all that training and
+inference ask of a model. The inputs are ``pixels``, or ``tokens, type, mask, globals``. A model of clouds that is built
+for no classes takes ``targets`` instead of labels and returns ``energy`` (B,). A family whose runs are more than one
+file of weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``; one that can start
+from other things than a run of the same architecture has ``start(network, folder)``.
 """
 
 from __future__ import annotations
@@ -27,9 +30,12 @@ FAMILIES: dict[str, str] = {
     "vit": "nuadapt.models.vit",
     "hub-vit": "nuadapt.models.hub_vit",
     "vlm": "nuadapt.models.vlm.family",
+    "mlp-global": "nuadapt.models.mlp",
+    "transformer": "nuadapt.models.transformer",
+    "pet2": "nuadapt.models.pet2",
 }
-
-
+#: Representation -> name of the argument of ``build`` that describes it.
+READS: dict[str, str] = {"pixelmap": "n_views", "cloud": "cloud"}
 #: How the name of a preset ends that is a file of one's own.
 PRESET_FILES = (".yaml", ".yml")
 
@@ -57,16 +63,27 @@ def load_preset(name: str) -> dict[str, Any]:
 
 
 def build_model(
-    preset: dict[str, Any], *, n_views: int, classes: tuple[str, ...], label_smoothing: float = 0.0
+    preset: dict[str, Any], *, classes: tuple[str, ...], label_smoothing: float = 0.0, **reads: Any
 ) -> nn.Module:
     """A model with fresh weights.
+
+    Args:
+        preset: content of a preset.
+        classes: names of the classes; none for an energy.
+        label_smoothing: see :func:`nuadapt.models.loss.weighted_cross_entropy`.
+        reads: what the model reads: ``n_views`` or ``cloud``, as the preset's representation asks.
 
     Raises:
         ConfigError: the preset's family is unknown, or cannot be built so.
     """
-    model: nn.Module = family_of(preset).build(
-        preset, n_views=n_views, classes=classes, label_smoothing=label_smoothing
-    )
+    representation = str(preset.get("representation"))
+    family = family_of(preset)
+    if set(reads) != {READS.get(representation)}:
+        raise ConfigError(
+            f"a model of {representation}s cannot be built from {', '.join(reads) or 'nothing'}",
+            expected=" or ".join(f"{name} for {kind}" for kind, name in READS.items()),
+        )
+    model: nn.Module = family.build(preset, classes=classes, label_smoothing=label_smoothing, **reads)
     return model
 
 
