@@ -4,10 +4,10 @@ A family is a module with ``build(preset, *, <what it reads>, classes, label_smo
 goes with the preset's ``representation``: ``n_views`` for ``pixelmap``, ``cloud`` (a
 :class:`~nuadapt.models.cloud.CloudShape`) for ``cloud``. Its model's ``forward(<inputs>, labels=..., weight=...,
 total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C) as logits; that is all that training and
-inference ask of a model. The inputs are ``pixels``, or ``tokens, type, mask, globals``. A model of clouds that is built
-for no classes takes ``targets`` instead of labels and returns ``energy`` (B,). A family whose runs are more than one
-file of weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``; one that can start
-from other things than a run of the same architecture has ``start(network, folder)``.
+inference ask of a model. The inputs are ``pixels``, or ``tokens, type, mask, globals``. A model of clouds that is
+built for no classes takes ``targets`` instead of labels and returns ``energy`` (B,). A family whose runs are more than
+one file of weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``; one that can
+start from other things than a run of the same architecture has ``start(network, folder)``.
 """
 
 from __future__ import annotations
