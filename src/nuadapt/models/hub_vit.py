@@ -30,7 +30,7 @@ class HubViT(nn.Module):
             raise ConfigError(f"{n_views} views and {n_classes} classes", expected="at least 1 view and 2 classes")
         self.n_views, self.label_smoothing = n_views, label_smoothing
         self.tower = ViTModel(ViTConfig(**shape["vision"]), add_pooling_layer=False)
-        width = int(shape["vision"]["hidden_size"])
+        width, self.side = int(shape["vision"]["hidden_size"]), int(shape["vision"]["image_size"])
         self.classifier = nn.Sequential(nn.Dropout(float(shape["dropout"])), nn.Linear(n_views * width, n_classes))
 
     def forward(
@@ -47,7 +47,7 @@ class HubViT(nn.Module):
         """
         if pixels.ndim != 4 or pixels.shape[1] != self.n_views:
             raise DataError(f"pixels have shape {tuple(pixels.shape)}", expected=f"(events, {self.n_views}, H, W)")
-        side = self.tower.config.image_size
+        side = self.side
         pictures = F.interpolate(pixels.flatten(0, 1)[:, None], size=(side, side), mode="bilinear", antialias=True)
         # Grey 0..1 as -1..1, which is what the published weights were trained on.
         colours = (2 * pictures - 1).expand(-1, 3, -1, -1)  # (B * V, 3, side, side)
@@ -78,8 +78,9 @@ def start(model: HubViT, folder: Path) -> None:
     """
     if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
         raise InputFileError("this folder lacks model.safetensors or config.json", where=folder, expected=_LAYOUT)
+    library: Any = ViTModel
     try:
-        found, report = ViTModel.from_pretrained(
+        found, report = library.from_pretrained(
             folder, add_pooling_layer=False, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # damaged JSON and tensors make the library raise nearly anything

@@ -96,7 +96,8 @@ class LoadedModel:
                 expected="a vision-language model, such as nuadapt-vlm",
             )
         pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)
-        said: list[str] = self.network.reasons(pixels, torch.from_numpy(np.asarray(labels, dtype=np.int64)))
+        network: Any = self.network
+        said: list[str] = network.reasons(pixels, torch.from_numpy(np.asarray(labels, dtype=np.int64)))
         return said
 
 

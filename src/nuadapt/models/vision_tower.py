@@ -71,7 +71,8 @@ class PatchStem(nn.Module):
         """All patches: (n, 1, H, W) -> (n, D, H / patch, W / patch)."""
         grid = [side // self.patch for side in pixels.shape[-2:]]
         everywhere = torch.ones(len(pixels), grid[0] * grid[1], dtype=torch.bool, device=pixels.device)
-        return self.chosen(pixels[:, 0], everywhere).unflatten(0, (len(pixels), *grid)).permute(0, 3, 1, 2)
+        chosen = self.chosen(pixels[:, 0], everywhere)
+        return chosen.reshape(len(pixels), *grid, -1).permute(0, 3, 1, 2)
 
 
 def new_tower(config: SmolVLMVisionConfig) -> SmolVLMVisionTransformer:
@@ -80,7 +81,8 @@ def new_tower(config: SmolVLMVisionConfig) -> SmolVLMVisionTransformer:
     tower = SmolVLMVisionTransformer(config)
     # The library draws these with unit variance; small ones leave the content readable at first.
     nn.init.normal_(tower.embeddings.position_embedding.weight, std=0.02)
-    tower.embeddings.patch_embedding = PatchStem(config.patch_size, config.hidden_size)
+    embeddings: Any = tower.embeddings
+    embeddings.patch_embedding = PatchStem(embeddings.patch_size, config.hidden_size)
     return tower
 
 
@@ -137,9 +139,10 @@ def encode(tower: SmolVLMVisionTransformer, pixels: Tensor, keep: Tensor) -> Ten
 
 def _embed(tower: SmolVLMVisionTransformer, pixels: Tensor, keep: Tensor) -> Tensor:
     """What the tower's embedding gives for the patches ``keep``: (K, D)."""
-    embeddings = tower.embeddings
-    embedded: Tensor = embeddings.patch_embedding.chosen(pixels, keep)
-    return embedded + embeddings.position_embedding.weight[keep.nonzero(as_tuple=True)[1]]
+    embeddings: Any = tower.embeddings
+    content: Tensor = embeddings.patch_embedding.chosen(pixels, keep)
+    place: Tensor = embeddings.position_embedding.weight[keep.nonzero(as_tuple=True)[1]]
+    return content + place
 
 
 def on_grid(features: Tensor, keep: Tensor) -> Tensor:
@@ -151,5 +154,5 @@ def on_grid(features: Tensor, keep: Tensor) -> Tensor:
 def _groups(keep: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Images of similar length together: ``rows`` (g,), and ``valid`` (g, T): which of T places hold a patch."""
     counts = keep.sum(dim=1)
-    for rows in counts.argsort(descending=True, stable=True).split(GROUP):
+    for rows in torch.split(counts.argsort(descending=True, stable=True), GROUP):
         yield rows, torch.arange(int(counts[rows[0]]), device=keep.device) < counts[rows][:, None]

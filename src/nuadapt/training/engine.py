@@ -238,7 +238,7 @@ class Engine(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer, with the factors of learning rates that a model asks for: ``lr_factors``, by part of name."""
         if self.optimizer is None:
-            of = model if model is not None else self.model
+            of: Any = model if model is not None else self.model
             factors: dict[str, float] = getattr(of, "lr_factors", dict)()
             decayed = set(self.get_decay_parameter_names(of))
             groups: dict[tuple[float, float], list[nn.Parameter]] = {}

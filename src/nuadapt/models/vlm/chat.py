@@ -92,7 +92,7 @@ class ChatClassifier(VLMClassifier):
 
     def own_names(self) -> set[str]:
         """The adapters."""
-        return {name for name in torch.nn.Module.state_dict(self) if "lora_" in name}
+        return {name for name, _ in self.named_parameters() if "lora_" in name}
 
     def inputs(self, pixels: Tensor, *, answering: bool = True) -> dict[str, Tensor]:
         """What the model reads of a batch, padded on the left, up to the user's turn or the beginning of the answer."""

@@ -59,6 +59,8 @@ class VLMClassifier(nn.Module, ABC):
         self.view_mode, self.reason_weight = view_mode, reason_weight
         self.endings = [self.numbers(ending) for ending in prompt.endings]
         self.tree = LabelTree.of(self.endings)
+        module: Any = self  # torch gives this method no types
+        module.register_state_dict_post_hook(_only_own)
 
     @property
     def model(self) -> Any:
@@ -98,13 +100,8 @@ class VLMClassifier(nn.Module, ABC):
             labels: the answer goes on behind these classes (B,); none: from the end of the user's turn.
         """
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Only what is this model's own; see :meth:`own_names`."""
-        own = self.own_names()
-        return {name: tensor for name, tensor in super().state_dict(*args, **kwargs).items() if name in own}
-
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Inverse of :meth:`state_dict`; what is not given stays, and is told as missing if it is this model's own."""
+        """Inverse of ``state_dict``. What is not given stays; it counts as missing if it is this model's own."""
         result = super().load_state_dict(state_dict, strict=False, assign=assign)
         own = self.own_names()
         result.missing_keys[:] = [name for name in result.missing_keys if name in own]
@@ -173,6 +170,14 @@ class VLMClassifier(nn.Module, ABC):
         """A reason in words for each event, given the class that is answered (B,)."""
         said = self.say(pixels, reason_form(self.tokenizer), labels)
         return [self.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in said]
+
+
+def _only_own(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """Leave only the model's own weights in its state: the backbone's are never copied into checkpoints."""
+    if isinstance(module, VLMClassifier):
+        own = {prefix + name for name in module.own_names()}
+        for name in [name for name in state if name.startswith(prefix) and name not in own]:
+            del state[name]
 
 
 def padded(rows: Sequence[Sequence[int]], fill: int, device: torch.device) -> Tensor:

@@ -56,7 +56,7 @@ def load_prompt(name: str, classes: Sequence[str], *, about: str = "", file: Pat
         given: dict[str, Any] = yaml.safe_load(text)
     else:
         given = read_yaml(file)
-    prompts, labels = (given.get(part) if isinstance(given.get(part), dict) else {} for part in ("prompts", "labels"))
+    prompts, labels = _mapping(given, "prompts"), _mapping(given, "labels")
     if name not in prompts:
         raise ConfigError(f"no prompt '{name}'", expected=nearest(name, prompts))
     missing = [c for c in classes if c not in labels]
@@ -67,3 +67,9 @@ def load_prompt(name: str, classes: Sequence[str], *, about: str = "", file: Pat
     if lost or not isinstance(given.get("answer"), str):
         raise ConfigError(f"the prompt '{name}' lacks '{(lost or ['answer'])[0]}'", where=file, expected="a text")
     return Prompt(name, words["system"], words["user"], given["answer"], tuple(str(labels[c]) for c in classes), about)
+
+
+def _mapping(given: dict[str, Any], part: str) -> dict[str, Any]:
+    """A part of the file; nothing where it is missing or something else."""
+    found = given.get(part)
+    return found if isinstance(found, dict) else {}

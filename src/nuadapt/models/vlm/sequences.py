@@ -77,8 +77,8 @@ def image_tokens(model: Any, pixels: Tensor, above: float) -> ImageTokens:
     grid = on_grid(encode(tower, images, keep), keep)  # (B * V, P, d)
     blocks = model.model.connector(grid)  # (B * V, P / s^2, D)
     side, scale = round(keep.shape[1] ** 0.5), model.config.scale_factor
-    held = F.max_pool2d(keep.float().unflatten(1, (1, side, side)), scale).flatten(1) > 0  # (B * V, P / s^2)
-    counts: list[list[int]] = held.sum(dim=1).unflatten(0, (len(pixels), -1)).tolist()
+    held = F.max_pool2d(keep.float().reshape(-1, 1, side, side), scale).flatten(1) > 0  # (B * V, P / s^2)
+    counts: list[list[int]] = held.sum(dim=1).reshape(len(pixels), -1).tolist()
     return ImageTokens(blocks[held], counts)
 
 

@@ -71,11 +71,11 @@ class SparseClassifier(VLMClassifier):
 
     def own_names(self) -> set[str]:
         """Adapters, connector and tower; the language model is that of its package."""
-        names = torch.nn.Module.state_dict(self).keys()
+        names = (name for name, _ in self.named_parameters())
         return {n for n in names if "lora_" in n or ".connector." in n or ".vision_model." in n}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Inverse of :meth:`state_dict`; what was computed with other weights is forgotten."""
+        """Inverse of ``state_dict``; what was computed with other weights is forgotten."""
         self._cache = None
         return super().load_state_dict(state_dict, strict, assign)
 
