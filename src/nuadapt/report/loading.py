@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nuadapt.errors import InputFileError
+from nuadapt.evaluation.explain.files import CURVES, EVIDENCE, EXPLAINED, FAITHFULNESS, Explained, read_explained
 from nuadapt.evaluation.gallery import Gallery, read_gallery
 from nuadapt.evaluation.npz import Array, read_npz
 from nuadapt.record import read_json
@@ -20,7 +21,11 @@ _STEP = "Give a folder made by 'nuadapt evaluate'"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation folder: its metrics, record, curves and gallery; ``name`` is unique on a page."""
+    """One evaluation folder: its metrics, record, curves and gallery; ``name`` is unique on a page.
+
+    An explained one has the test of its evidence in ``metrics["evidence"]`` and ``curves``, the events of its gallery
+    in ``explained``, and the scores of its reasons, if the model gives any, in ``faithfulness``.
+    """
 
     path: Path
     name: str
@@ -28,6 +33,8 @@ class Evaluation:
     record: dict[str, Any]
     curves: dict[str, Array]
     gallery: Gallery | None
+    explained: Explained | None = None
+    faithfulness: dict[str, Any] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -134,15 +141,39 @@ def load_evaluation(folder: Path) -> Evaluation:
     lost = [k for k in _NEEDED if k not in metrics] if isinstance(metrics, dict) else list(_NEEDED)
     if lost:
         raise InputFileError(f"the metrics lack '{lost[0]}'", where=folder / "metrics.json", next_step=_STEP)
-    gallery = folder / "gallery.npz"
+    curves = read_npz(folder / "curves.npz")
+    if (folder / EVIDENCE).is_file():
+        metrics["evidence"] = read_json(folder / EVIDENCE)
+        curves |= read_npz(folder / CURVES)
+    gallery = read_gallery(folder / "gallery.npz") if (folder / "gallery.npz").is_file() else None
     return Evaluation(
         path=folder,
         name=str(metrics["model"]),
         metrics=metrics,
         record=read_json(folder / "record.json", next_step=_STEP),
-        curves=read_npz(folder / "curves.npz"),
-        gallery=read_gallery(gallery) if gallery.is_file() else None,
+        curves=curves,
+        gallery=gallery,
+        explained=_load_explained(folder / EXPLAINED, gallery),
+        faithfulness=_load_faithfulness(folder / FAITHFULNESS),
     )
+
+
+def _load_explained(place: Path, gallery: Gallery | None) -> Explained | None:
+    if not place.is_file() or gallery is None:
+        return None
+    found = read_explained(place)
+    if [event["key"] for event in found.events] != [event["key"] for event in gallery.events]:
+        raise InputFileError("the explained events are not those of the gallery", where=place)
+    return found
+
+
+def _load_faithfulness(place: Path) -> dict[str, Any] | None:
+    if not place.is_file():
+        return None
+    found = read_json(place)
+    if not isinstance(found, dict) or not {"n_events", "run", "shuffled_images", "forced_label"} <= set(found):
+        raise InputFileError("these are not the scores of reasons", where=place)
+    return found
 
 
 def _with_names(evaluations: list[Evaluation]) -> list[Evaluation]:

@@ -15,14 +15,26 @@ from nuadapt import __version__
 from nuadapt.errors import DataError, InputFileError, OutputError
 from nuadapt.report import figures
 from nuadapt.report.event_display import draw_event
+from nuadapt.report.explanations import (
+    HABIT_COLUMNS,
+    SCORE_COLUMNS,
+    Reason,
+    Reasons,
+    evidence_on_card,
+    gallery_note,
+    reason_on_card,
+    reasons_of,
+)
 from nuadapt.report.loading import Evaluation, Training, load_evaluations, load_trainings, published
 from nuadapt.report.style import colour, embedded, save, title
 from nuadapt.report.tables import (
     CLASS_COLUMNS,
+    RESOLUTION_COLUMNS,
     RUN_COLUMNS,
     Row,
     class_rows,
     metrics_markdown,
+    resolution_rows,
     run_groups,
     set_columns,
     set_rows,
@@ -51,6 +63,7 @@ class EventCard:
     bars: list[tuple[str, float, str, bool]]  # class, probability, colour, is the label
     caption: str
     image: str
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,10 @@ class RunSection:
     set_words: str
     wide: list[Picture]
     figures: list[Picture]
+    reasons: Reasons | None
+    evidence: list[Picture]
     gallery: list[EventCard]
+    gallery_note: str
     record: str
 
 
@@ -112,6 +128,10 @@ def make_report(
             headings=[h for h, _ in RUN_COLUMNS.values()],
             class_headings=list(CLASS_COLUMNS.values()),
             published=published(),
+            resolution_headings=RESOLUTION_COLUMNS,
+            resolution_rows=resolution_rows(loaded),
+            score_headings=SCORE_COLUMNS,
+            habit_headings=HABIT_COLUMNS,
             trainings=[_training(t, out / "figures") for t in trainings],
             comparison=_comparison(loaded, out / "figures"),
             extra=extra,
@@ -208,7 +228,10 @@ def _section(evaluation: Evaluation, place: Path) -> RunSection:
         set_words=_set_words(evaluation),
         wide=_wide_figures(evaluation, place / slug) if evaluation.has_truth else [],
         figures=_narrow_figures(evaluation, place / slug) if evaluation.has_truth else [],
+        reasons=reasons_of(evaluation),
+        evidence=_evidence_figures(evaluation, place / slug),
         gallery=_cards(evaluation, place / slug / "events"),
+        gallery_note=gallery_note(evaluation),
         record=json.dumps(evaluation.record, indent=1),
     )
 
@@ -309,24 +332,39 @@ def _narrow_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
     return found
 
 
+def _evidence_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
+    numbers = evaluation.metrics.get("evidence")
+    if numbers is None:
+        return []
+    words = (
+        f"{numbers['definition'][0].upper()}{numbers['definition'][1:]}. Evidence that matters falls faster than the "
+        "random order when pixels are taken away, and rises faster when they are put back; evidence no better than "
+        "the brightest pixels says no more than the image."
+    )
+    return [_picture(figures.evidence(evaluation), place / "evidence", "Does the evidence matter?", words)]
+
+
 def _cards(evaluation: Evaluation, place: Path) -> list[EventCard]:
     gallery = evaluation.gallery
     if gallery is None:
         return []
+    explained = evaluation.explained
+    maps = gallery.maps if explained is None else gallery.maps.coarsen(explained.coarsen)
     cards = []
     for index, event in enumerate(gallery.events):
         figure = draw_event(
-            gallery.maps.dense(index),
-            gallery.maps.spec,
-            origin=gallery.maps.origin[index],
+            maps.dense(index),
+            maps.spec,
+            origin=maps.origin[index],
             vertex=event["vertex"],
+            evidence=evidence_on_card(evaluation, index),
         )
         png = save(figure, place / f"event-{index + 1:02d}")
-        cards.append(_card(event, embedded(png.read_bytes())))
+        cards.append(_card(event, embedded(png.read_bytes()), reason_on_card(evaluation, index)))
     return cards
 
 
-def _card(event: dict[str, Any], image: str) -> EventCard:
+def _card(event: dict[str, Any], image: str, reason: Reason | None) -> EventCard:
     truth, label = event["truth"], event["label"]
     verdict = "unknown" if truth is None else "right" if truth == label else "wrong"
     said = f"prediction {title(label)} ({event['probability'][label]:.2f})"
@@ -336,7 +374,9 @@ def _card(event: dict[str, Any], image: str) -> EventCard:
     source, run, subrun, number = event["key"]
     facts += [f"{Path(source).name} {run}/{subrun}/{number}", event["reason"]]
     bars = [(title(n), p, colour(n, i), n == label) for i, (n, p) in enumerate(event["probability"].items())]
-    return EventCard(verdict, verdict if truth is not None else "no truth", words, bars, ", ".join(facts), image)
+    return EventCard(
+        verdict, verdict if truth is not None else "no truth", words, bars, ", ".join(facts), image, reason
+    )
 
 
 def _definitions(loaded: Sequence[Evaluation]) -> list[tuple[str, str]]:
@@ -344,4 +384,5 @@ def _definitions(loaded: Sequence[Evaluation]) -> list[tuple[str, str]]:
     for evaluation in loaded:
         found |= evaluation.metrics.get("definitions", {})
         found |= {k: str(v) for k, v in evaluation.metrics.get("not_reproducible", {}).items()}
+        found |= {f"{k} (reasons)": str(v) for k, v in (evaluation.faithfulness or {}).get("definitions", {}).items()}
     return list(found.items())

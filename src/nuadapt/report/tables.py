@@ -109,6 +109,49 @@ def _published_row(given: Mapping[str, Any]) -> Row:
     return Row(str(given["model"]), str(published()["test_events"]), cells, published=True)
 
 
+#: Headings of the table of :func:`resolution_rows`.
+RESOLUTION_COLUMNS = ("accuracy, full", "accuracy, lower", "loss", "AUC, full", "AUC, lower")
+
+
+def resolution_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
+    """Each evaluation at lower resolution beside the one of the same model and events at full resolution.
+
+    Below them the published pairs at half resolution; nothing if we have no pair.
+    """
+    full = {_of_same_events(e): e for e in evaluations if e.coarsen == 1}
+    pairs = [(full[_of_same_events(e)], e) for e in evaluations if e.coarsen > 1 and _of_same_events(e) in full]
+    if not pairs:
+        return []
+    rows = [
+        Row(low.name, str(low.metrics["n_events"]), _resolution_cells(high.metrics, low.metrics, 3))
+        for high, low in pairs
+        if high.has_truth
+    ]
+    known = published()["by_coarsen"]
+    theirs = {r["model"]: r for r in known["1"]["rows"]}
+    events = str(published()["test_events"])
+    both = [(theirs[r["model"]], r) for r in known["2"]["rows"] if r["model"] in theirs]
+    rows += [Row(low["model"], events, _resolution_cells(high, low, 2), published=True) for high, low in both]
+    return rows
+
+
+def _of_same_events(evaluation: Evaluation) -> tuple[str, ...]:
+    record = evaluation.record
+    about = (record.get("data", {}).get("key_fingerprint"), record.get("config", {}).get("split"))
+    return (str(evaluation.metrics["model"]), *map(str, about))
+
+
+def _resolution_cells(high: Mapping[str, Any], low: Mapping[str, Any], decimals: int) -> tuple[Cell, ...]:
+    """Both accuracies, their difference, and both AUC."""
+
+    def one(metrics: Mapping[str, Any], name: str) -> Cell:
+        return cell(metrics.get(name), metrics.get("intervals", {}).get(name), decimals)
+
+    loss = cell(high["accuracy"] - low["accuracy"], decimals=decimals)
+    auc = "auc_ovr_macro"
+    return (one(high, "accuracy"), one(low, "accuracy"), loss, one(high, auc), one(low, auc))
+
+
 def class_rows(evaluation: Evaluation) -> list[Row]:
     """Per-class metrics of one evaluation."""
     rows = []
