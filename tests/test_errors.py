@@ -19,7 +19,7 @@ def test_paragraph_has_all_parts_in_order() -> None:
 
 def test_all_errors_are_of_one_family() -> None:
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, Exception)]
-    assert len(kinds) == 6
+    assert len(kinds) == 7
     assert all(issubclass(k, NuadaptError) for k in kinds)
 
 

@@ -63,7 +63,7 @@ def test_conformal_sets_are_a_column_of_names(table: Predictions, tmp_path: Path
     assert with_sets.columns()["set"][:6] == ["", "nue_cc", "numu_cc", "nue_cc|numu_cc", "nc", "nue_cc|nc"]
     both = Predictions.concatenate([with_sets.select(np.arange(5)), with_sets.select(np.arange(5, len(table)))])
     assert_equal(both, with_sets)
-    with pytest.raises(DataError, match="calibrated and not"):
+    with pytest.raises(DataError, match="different columns"):
         Predictions.concatenate([table, with_sets])
 
 

@@ -42,7 +42,7 @@ def test_words_override_and_files_load(tmp_path: Path) -> None:
         (["optimizer.lr=-1"], "positive lr"),
         (["preset=siamese"], "did you mean 'siamese-cnn'"),
         (["label_smoothing=1"], "below 1"),
-        (["workers=-1"], "cannot be negative"),
+        (["workers=-1"], "at least 0"),
         (["epochs"], "key=value"),
     ],
 )
