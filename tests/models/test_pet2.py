@@ -155,7 +155,7 @@ def test_the_package_masks_a_token_of_pt_one(package: ModuleType, cloud_shape: C
     given = settings("pet2-small", depth=1)
     other, ours = theirs(package, given, cloud_shape), PET2(given, cloud_shape, CLASSES)
     ours.load_state_dict(other.state_dict())
-    cloud = make_cloud(cloud_shape, (6,))
+    cloud = make_cloud(cloud_shape, (6, 12))  # the package needs more places than neighbours
     at = int(cloud["mask"][0].nonzero()[0, 0])
     cloud["tokens"][0, at, 2] = 0.0
     without = cloud | {"mask": cloud["mask"].clone()}
