@@ -430,12 +430,14 @@ def reproduce(
 
 
 def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    table = Table(title=title, title_justify="left", show_header=any(header))
+    table = Table(show_header=any(header))
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(width=max(out.width, 120) if not out.is_terminal else None).print(table)
+    console = Console(width=max(out.width, 120) if not out.is_terminal else None)
+    console.print(title, style="italic", markup=False, highlight=False)  # the title of a narrow table would be wrapped
+    console.print(table)
 
 
 def main() -> None:

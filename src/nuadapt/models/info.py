@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from nuadapt.errors import ConfigError
-from nuadapt.events.truth import FLAVOUR_CLASSES
+from nuadapt.events.cloud import PAPER_EVENT_INPUTS, TOKEN_INPUTS, minerva_spec
+from nuadapt.events.truth import FLAVOUR_CLASSES, PION_CLASSES
+from nuadapt.models.cloud import CloudShape
 from nuadapt.models.registry import build_model, count_parameters, load_preset
 from nuadapt.models.vlm.adapters import Scope, adapt, adapted_layers, count_by_tower
 from nuadapt.models.vlm.backbones import BackbonePreset, backbone_preset, meta_model
+from nuadapt.models.vlm.offline import empty
 
 #: A table for a person: title, names of columns, rows.
 Section = tuple[str, list[str], list[list[str]]]
@@ -34,15 +38,23 @@ def model_info(preset: str, *, scope: Scope | None = None, rank: int | None = No
 
 
 def _by_part(preset: str) -> list[Section]:
+    content = load_preset(preset)
+    if content["representation"] == "cloud":
+        spec = minerva_spec("beam")
+        shape = CloudShape(TOKEN_INPUTS, len(spec.types), len(PAPER_EVENT_INPUTS))
+        reads: dict[str, Any] = {"cloud": shape}
+        classes, of = PION_CLASSES, f"{shape.n_globals} event-level features, {len(shape.columns)} token columns"
+    else:
+        reads, classes, of = {"n_views": 2}, FLAVOUR_CLASSES, "2 views"
     with torch.device("meta"):
-        model = build_model(load_preset(preset), n_views=2, classes=FLAVOUR_CLASSES)
-    title = f"{preset}, with 2 views and {len(FLAVOUR_CLASSES)} classes"
+        model = build_model(content, classes=classes, **reads)
+    title = f"{preset}, with {of} and {len(classes)} classes"
     return [(title, ["part", "parameters"], [[name, f"{n:,}"] for name, n in count_parameters(model).items()])]
 
 
 def _by_tower(preset: BackbonePreset, scope: Scope | None, rank: int | None) -> list[Section]:
     config = replace(preset.adapter, scope=scope or preset.adapter.scope, r=preset.adapter.r if rank is None else rank)
-    model = adapt(meta_model(preset), config)
+    model = adapt(meta_model(preset) if preset.hub else empty(preset), config)
     facts = [
         ["weights", preset.hub or "come with nuadapt"],
         ["revision", preset.revision or "newest"],

@@ -91,6 +91,14 @@ def tokenizer() -> Any:
     return auto.from_pretrained(language_folder(), local_files_only=True, trust_remote_code=False)
 
 
+def empty(preset: BackbonePreset) -> Any:
+    """The model without weights (on the meta device), with the tower of :mod:`nuadapt.models.vision_tower`."""
+    model = meta_model(preset)
+    with torch.device("meta"):
+        model.model.vision_model = new_tower(model.config.vision_config)
+    return model
+
+
 def assemble(preset: BackbonePreset) -> Any:
     """A SmolVLM with the language model's weights in float32 and fresh vision tower and connector.
 
@@ -102,7 +110,7 @@ def assemble(preset: BackbonePreset) -> Any:
     language = auto.from_pretrained(
         language_folder(), dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
     )
-    model = meta_model(preset)
+    model = empty(preset)
     model.model.text_model, model.lm_head = language.model, language.lm_head
     model.model.vision_model = new_tower(model.config.vision_config)
     connector = model.model.connector.to_empty(device="cpu").modality_projection.proj
