@@ -142,7 +142,7 @@ def test_models_are_finished_one_after_the_other(tmp_path, monkeypatch):
     assert stage.asked == STEPS
     assert len(announced) == len(STEPS) + 1, "every step and the report announce themselves"
     assert stage.towers == ["", os.path.join("out", "models", "vit")], "the tower of the run of this study"
-    assert stage.page["title"] == "Two models (smoke scale, 30 events; training events at most: vlm 48)"
+    assert stage.page["title"] == "Two models (smoke scale, 30 events; training events at most: vlm 32)"
     assert stage.page["folders"] == [
         *("vit-test", "vit-test-coarsen2", "vit-noise", "vlm-test", "vlm-test-coarsen2", "vlm-noise"),
         *("vit", "vlm"),

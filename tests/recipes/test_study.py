@@ -76,7 +76,7 @@ def test_a_file_becomes_a_study(tmp_path):
     assert [q.name for q in study.models["vit"].evaluate] == ["test", "test-coarsen2-mean", "noise"]
     assert study.sets["noise"].simulation.readout.noise == 1e-4
     assert (study.sets["noise"].events, study.sets["noise"].seed, study.events.seed) == (5, 2, 1)
-    assert study.heading == "Two models (smoke scale, 30 events; training events at most: vlm 48)"
+    assert study.heading == "Two models (smoke scale, 30 events; training events at most: vlm 32)"
 
 
 def test_a_recipe_may_stand_beside_the_study(tmp_path):
