@@ -11,12 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nuadapt.errors import DataError, MissingExtraError, OutputError
 from nuadapt.events.store import EventStore
 from nuadapt.recipes.study import TEST, EvaluationPlan, EventSet, Study, load_study
 from nuadapt.recipes.trials import ExtraFigure, Trial
 from nuadapt.record import make_record, read_json, write_json
+
+if TYPE_CHECKING:
+    from nuadapt.training.config import TrainingConfig
 
 Progress = Callable[[int, int], None]
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
@@ -67,22 +71,23 @@ def left_out(study: Study) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, plan in study.models.items():
         lost = [other for other in plan.takes.values() if other in found]
-        reason = f"it takes a part of {lost[0]}, which is left out" if lost else _missing(study.training(name).preset)
+        reason = f"it takes a part of {lost[0]}, which is left out" if lost else _missing(study.training(name))
         if reason:
             found[name] = reason
     return found
 
 
-def _missing(preset: str) -> str:
-    """Why a preset cannot be trained here; empty if it can."""
+def _missing(config: TrainingConfig) -> str:
+    """Why a model cannot be trained here; empty if it can."""
     from nuadapt.models.registry import load_preset
+    from nuadapt.models.vlm.backbones import is_at_hand
     from nuadapt.models.vlm.offline import language_file
 
-    given = load_preset(preset)
+    given = load_preset(config.preset)
     if given["family"] != "vlm":
         return ""
-    if given.get("hub"):
-        return f"the backbone {preset} cannot be trained by 'nuadapt train' yet, only one that comes with nuadapt."
+    if source := config.language.source or given.get("hub"):
+        return "" if is_at_hand(source) else f"the weights of {source} are not on this machine; fetch them first."
     try:
         language_file()
     except MissingExtraError as error:

@@ -16,7 +16,14 @@ from safetensors.torch import load_file, save_file
 from nuadapt.errors import ConfigError, InputFileError, MissingExtraError
 from nuadapt.models.registry import load_preset, preset_names
 from nuadapt.models.vlm.adapters import AdapterConfig
-from nuadapt.models.vlm.backbones import BackbonePreset, Base, backbone_preset, load_backbone, meta_model
+from nuadapt.models.vlm.backbones import (
+    BackbonePreset,
+    Base,
+    backbone_preset,
+    is_at_hand,
+    load_backbone,
+    meta_model,
+)
 from nuadapt.settings import build
 
 PRESETS = [name for name in preset_names() if load_preset(name)["family"] == "vlm"]
@@ -287,3 +294,15 @@ def test_a_processor_that_needs_more(preset: BackbonePreset, saved: Path, monkey
 
     monkeypatch.setattr("transformers.AutoProcessor.from_pretrained", needs_video)
     assert "requires the Torchvision library" in refused(preset, saved, MissingExtraError)
+
+
+def test_weights_at_hand_are_a_folder_or_in_the_cache(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda source, _: None if "no" in source else "file")
+    assert is_at_hand(str(saved))
+    assert is_at_hand("owner/model")
+    assert not is_at_hand("nobody/model")
+    assert not is_at_hand(str(tmp_path / "a" / "b"))

@@ -152,6 +152,15 @@ def load_backbone(
     return Backbone(model.eval(), _load_processor(folder), preset, Base(name, revision, precision))
 
 
+def is_at_hand(source: str) -> bool:
+    """Whether weights are on this machine: a folder, or a model of the Hub in its cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(source).is_dir():
+        return True
+    return source.count("/") == 1 and isinstance(try_to_load_from_cache(source, "config.json"), str)
+
+
 def _find(preset: BackbonePreset, source: str | Path | None) -> tuple[Path, str, str]:
     """Folder with the weights, the name they go by, and their revision."""
     given = str(source if source is not None else preset.hub)
