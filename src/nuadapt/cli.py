@@ -292,8 +292,10 @@ def calibrate(
     with progress_bar("predicting") as update:
         made = fit(run, data, split=split, coverage=coverage, score=score.value, batch_size=batch_size, progress=update)
     held_out = made.held_out
-    rows = [[name, *(f"{v:.4f}" for v in pair)] for name, pair in (("ECE", held_out.ece), ("NLL", held_out.nll))]
-    _table(f"On the {held_out.n_events} events without part in the temperature", ["", "before", "after"], rows)
+    for name, (before, after) in (("ECE", held_out.ece), ("NLL", held_out.nll)):
+        out.print(
+            f"{name} of {held_out.n_events} events without part in the temperature: {before:.4f}, now {after:.4f}"
+        )
     out.print(f"temperature {made.temperature:.4f} and sets of coverage {coverage:g} in {run / 'calibration.json'}")
 
 

@@ -212,7 +212,7 @@ def _conformal_metrics(
 ) -> dict[str, Any]:
     """Coverage and sizes of ``sets`` (N, C), all events together and by true class."""
     size, known = sets.sum(axis=1), predictions.has_label  # (N,)
-    covered = known & sets[np.arange(len(sets)), predictions.truth]
+    covered = sets[np.arange(len(sets)), predictions.truth]  # (N,), of meaning where known
     weight = predictions.weight[known]
 
     def shares(mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
