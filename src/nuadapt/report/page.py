@@ -341,7 +341,7 @@ def _evidence_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
         "random order when pixels are taken away, and rises faster when they are put back; evidence no better than "
         "the brightest pixels says no more than the image."
     )
-    return [_picture(figures.evidence(evaluation), place / "evidence", "Does the evidence matter?", words)]
+    return [_picture(figures.evidence(evaluation), place / "evidence", "Pixel evidence", words)]
 
 
 def _cards(evaluation: Evaluation, place: Path) -> list[EventCard]:
