@@ -44,6 +44,12 @@ TWO = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _language_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the package with the language model is installed here plays no part."""
+    monkeypatch.setattr("nuadapt.models.vlm.offline.language_file", lambda: Path("model.gguf"))
+
+
 @contextmanager
 def silent(_: str) -> Iterator[object]:
     yield lambda done, total: None
