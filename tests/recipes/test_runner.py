@@ -196,10 +196,14 @@ def test_what_needs_a_missing_package_is_left_out(tmp_path, monkeypatch):
         run(tmp_path / "other", {**TWO, "models": {"vlm": {"train": "vlm-smoke"}}})
 
 
-def test_backbones_that_cannot_be_trained_are_left_out():
+def test_backbones_without_weights_on_this_machine_are_left_out(monkeypatch):
+    at_hand = []
+    monkeypatch.setattr("nuadapt.models.vlm.backbones.is_at_hand", lambda source: source in at_hand)
     missing = left_out(load_study("vlm", "paper"))
-    assert "llama-3.2-11b-vision" in missing["vlm"]
+    assert "meta-llama/Llama-3.2-11B-Vision-Instruct are not on this machine" in missing["vlm"]
     assert not {"cnn", "vit"} & set(missing)
+    at_hand.append("meta-llama/Llama-3.2-11B-Vision-Instruct")
+    assert left_out(load_study("vlm", "paper")) == {}
 
 
 @pytest.mark.parametrize(
