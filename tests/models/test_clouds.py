@@ -90,6 +90,7 @@ def test_log_smooth_l1_by_hand() -> None:
     each = torch.stack([torch.tensor(0.0), ln2**2 / 2, ln10 - 0.5])  # below a distance of 1 a parabola, above a line
     weight = torch.tensor([1.0, 2.0, 3.0])
     torch.testing.assert_close(log_smooth_l1(energy, target), each.mean())
+    torch.testing.assert_close(log_smooth_l1(target, energy), each.mean())
     torch.testing.assert_close(log_smooth_l1(energy, target, weight), (each * weight).sum() / 6)
     torch.testing.assert_close(log_smooth_l1(energy, target, weight, torch.tensor(12.0)), (each * weight).sum() / 12)
     assert log_smooth_l1(energy, target, torch.zeros(3)) == 0

@@ -65,11 +65,8 @@ def _with_lora(model: nn.Module, choice: Adaptation, fresh: Sequence[str]) -> nn
     backbone = _backbone(model)
     new = {name.rpartition(".")[0] for name in fresh if name.startswith(backbone)}
     heads = [name for name, _ in model.named_children() if not backbone.startswith(f"{name}.")]
-    linear = [
-        name
-        for name, part in model.named_modules()
-        if isinstance(part, nn.Linear) and name.startswith(backbone) and name not in new
-    ]
+    # PEFT adapts no layer that it is to save whole, so those of ``new`` may stand in both lists.
+    linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and name.startswith(backbone)]
     config = peft.LoraConfig(
         r=choice.rank, lora_alpha=choice.alpha, target_modules=linear, modules_to_save=[*heads, *sorted(new)]
     )
