@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -21,6 +20,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from nuadapt.errors import DataError, InputFileError, listed
 from nuadapt.evaluation.block import metrics_block, reliability
 from nuadapt.evaluation.bootstrap import BootstrapConfig
+from nuadapt.evaluation.intervals import wilson
 from nuadapt.evaluation.metrics import Floats, Sample
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import Model
@@ -233,17 +233,3 @@ def _conformal_metrics(
         "coverage_by_weight": float(np.average(covered[known], weights=weight)) if weight.sum() > 0 else None,
         "per_class": {name: shares(predictions.truth == i) for i, name in enumerate(predictions.classes)},
     }
-
-
-def wilson(count: int, n: int, level: float) -> list[float] | None:
-    """Score interval of a share of ``count`` in ``n`` (Wilson 1927); None without events.
-
-    >>> [round(limit, 4) for limit in wilson(9, 10, 0.95)]
-    [0.5958, 0.9821]
-    """
-    if not n:
-        return None
-    z, share = NormalDist().inv_cdf((1 + level) / 2), count / n
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return [max(0.0, center - half), min(1.0, center + half)]

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from nuadapt.errors import DataError
+from nuadapt.evaluation.intervals import wilson
 from nuadapt.models.reasons.claims import CLAIM_TYPES, PARENT, Claims, Presence
 from nuadapt.models.reasons.verdict import contradicts
 
@@ -25,25 +26,6 @@ DEFINITIONS = {
     "truth_contradiction_rate": "the same for the claims of the truth and the same labels: what honest reasons have",
     "conflict_rate": "share of the reasons that state a claim both ways",
 }
-_Z95 = 1.959964  # 97.5% point of the normal distribution
-
-
-def wilson(right: int, n: int) -> list[float] | None:
-    """95% score interval of the share ``right / n`` (Wilson, J. Am. Stat. Assoc. 22 (1927) 209); None without events.
-
-    >>> [round(limit, 3) for limit in wilson(8, 10)]
-    [0.49, 0.943]
-    """
-    if n == 0:
-        return None
-    share, z2 = right / n, _Z95**2
-    centre = share + z2 / (2 * n)
-    half = _Z95 * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
-    scale = 1 + z2 / n
-    # Rounding would leave the limit of an exact 0 or 1 an ulp off.
-    low = 0.0 if right == 0 else (centre - half) / scale
-    high = 1.0 if right == n else (centre + half) / scale
-    return [low, high]
 
 
 def score_claims(stated: Sequence[Claims], truth: Sequence[Claims], labels: Sequence[str]) -> dict[str, Any]:
