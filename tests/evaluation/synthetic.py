@@ -12,7 +12,7 @@ from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import GreyTransform, MapSpec, PixelMaps
 from nuadapt.events.splits import assign_splits, hash_keys
 from nuadapt.events.store import EventWriter, Layout
-from nuadapt.events.truth import FLAVOUR_CLASSES
+from nuadapt.events.tasks import Task, load_task
 
 SIDE = 64
 
@@ -86,10 +86,14 @@ class ToyModel:
 
     id: str = "toy"
     sharpness: float = 1.0
-    classes: tuple[str, ...] = FLAVOUR_CLASSES
+    task: Task = field(default_factory=lambda: load_task("flavour"))
     input: ToyInput = field(default_factory=ToyInput)
     record: dict[str, Any] = field(default_factory=lambda: {"stage": "train", "seed": 1})
     calls: int = 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.task.classes
 
     def posterior(self, images: np.ndarray) -> np.ndarray:
         self.calls += 1

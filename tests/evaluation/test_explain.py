@@ -16,11 +16,19 @@ from nuadapt.errors import ConfigError, DataError
 from nuadapt.evaluation.bootstrap import BootstrapConfig
 from nuadapt.evaluation.explain.attribution import METHODS, AttributionConfig, attribution, log_odds
 from nuadapt.evaluation.explain.deletion import EvidenceConfig, curve_of, evidence_test, ranks
+from nuadapt.events.tasks import Task
 from nuadapt.models.inputs import PixelInput
 from nuadapt.models.registry import build_model, load_preset
 from nuadapt.models.run import LoadedModel
 
 CLASSES = ("nue_cc", "numu_cc")
+
+
+def task(*classes: str) -> Task:
+    """A task of the classes; which events belong to them does not matter here."""
+    return Task("any", classes, classes, ((),) * len(classes))
+
+
 SIDE = 32
 #: (view, rows, columns) that the analytic model looks at: one window of 8 x 8 pixels in view 1.
 SEEN = (1, slice(8, 16), slice(16, 24))
@@ -57,7 +65,7 @@ def loaded(network: nn.Module, classes: tuple[str, ...] = CLASSES) -> LoadedMode
     """A model as load_run gives it: weights frozen."""
     network.eval()
     network.requires_grad_(False)
-    return LoadedModel(network, "test", classes, PixelInput(("xz", "yz")), {}, False)
+    return LoadedModel(network, "test", task(*classes), PixelInput(("xz", "yz")), {}, False)
 
 
 def random_images(n: int, seed: int = 3, share: float = 0.15) -> np.ndarray:
@@ -150,7 +158,7 @@ def test_occlusion_is_what_blanking_by_hand_gives(cnn: LoadedModel) -> None:
 def test_batches_are_bounded_and_have_no_influence(method: str, cnn: LoadedModel) -> None:
     images, target = random_images(3, share=0.03), np.array([0, 1, 2])
     counting = Counting(cnn.network)
-    watched = LoadedModel(counting, "test", cnn.classes, cnn.input, {}, False)
+    watched = LoadedModel(counting, "test", cnn.task, cnn.input, {}, False)
     small = attribution(watched, images, target, method, AttributionConfig(steps=8, batch_size=7))
     assert counting.largest == 7
     large = attribution(cnn, images, target, method, AttributionConfig(steps=8, batch_size=1000))
@@ -172,7 +180,7 @@ def test_no_charge_no_evidence(method: str, cnn: LoadedModel) -> None:
 
 def test_nothing_is_left_behind_in_the_model() -> None:
     network = Window()
-    model = LoadedModel(network, "test", CLASSES, PixelInput(("xz", "yz")), {}, False)  # weights not frozen
+    model = LoadedModel(network, "test", task(*CLASSES), PixelInput(("xz", "yz")), {}, False)  # weights not frozen
     attribution(model, random_images(2), np.array([0, 1]))
     assert network.slope.grad is None
 

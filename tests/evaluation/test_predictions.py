@@ -11,9 +11,10 @@ import pytest
 
 from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError
 from nuadapt.evaluation.predict import PredictConfig, Stopwatch, predict_batches
-from nuadapt.evaluation.predictions import Predictions
+from nuadapt.evaluation.predictions import Predictions, truth_of
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import MapSpec
+from nuadapt.events.tasks import Task
 from nuadapt.events.truth import NO_LABEL
 
 SPEC = MapSpec(shape=(64, 64))
@@ -149,8 +150,9 @@ def test_what_cannot_be_predicted_is_refused(synthetic: ModuleType) -> None:
         predict_batches(synthetic.ToyModel(), [bare])
     with pytest.raises(DataError, match="nothing to predict"):
         predict_batches(synthetic.ToyModel(), [])
-    with pytest.raises(DataError, match="tells apart cat, dog"):
-        predict_batches(synthetic.ToyModel(classes=("cat", "dog")), [batch])
+    energies = {"low": {"where": {"W_generator": {"max": 1}}}, "high": {"where": {"W_generator": {"min": 1}}}}
+    with pytest.raises(DataError, match="no column 'W_generator'"):
+        truth_of(batch, Task.from_dict({"name": "energies", "classes": energies}))
     with pytest.raises(ConfigError):
         PredictConfig(coarsen=0)
 

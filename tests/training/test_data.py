@@ -147,8 +147,8 @@ def test_events_without_label_are_left_out_and_counted(make_store: MakeStore) ->
 
 def test_class_weights_balance_and_keep_the_sum() -> None:
     sample = Sample(np.arange(6), np.array([0, 0, 0, 0, 1, 1]), np.array([1, 1, 1, 1, 2, 4], dtype=np.float32))
-    np.testing.assert_array_equal(class_weights(sample, "none"), [1, 1, 1])
-    factor = class_weights(sample, "balanced")
+    np.testing.assert_array_equal(class_weights(sample, "none", 3), [1, 1, 1])
+    factor = class_weights(sample, "balanced", 3)
     total = np.bincount(sample.label, weights=sample.weight * factor[sample.label])
     np.testing.assert_allclose(total, [5, 5])
     assert factor[2] == 1
@@ -157,7 +157,7 @@ def test_class_weights_balance_and_keep_the_sum() -> None:
 def test_balanced_weights_of_training_apply_to_validation(make_store: MakeStore) -> None:
     path = make_store(n=200, side=16)
     plain, balanced = (prepare(path, TrainingConfig(class_weights=k)) for k in ("none", "balanced"))
-    factor = class_weights(plain.train, "balanced")
+    factor = class_weights(plain.train, "balanced", 3)
     np.testing.assert_allclose(balanced.val.weight, plain.val.weight * factor[plain.val.label])
 
 

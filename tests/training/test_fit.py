@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from nuadapt.errors import ConfigError, InputFileError, OutputError, StoppedEarly
@@ -318,8 +319,10 @@ def test_damaged_files_are_refused(copy_of_run: Path) -> None:
         load_run(copy_of_run)
     weights.write_bytes(whole)
     record = json.loads((copy_of_run / "record.json").read_text())
-    (copy_of_run / "record.json").write_text(json.dumps({**record, "classes": ["cat", "dog"]}))
-    with pytest.raises(InputFileError, match="cat, dog"):
+    (copy_of_run / "record.json").write_text(
+        json.dumps({**record, "task": {"name": "pets", "classes": ["cat", "dog"]}})
+    )
+    with pytest.raises(ConfigError, match="a task needs classes"):
         load_run(copy_of_run)
 
 
@@ -333,3 +336,19 @@ def test_answers_do_not_depend_on_the_batch(finished: tuple[Path, Path]) -> None
     assert model.parameters == model.record["parameters"]["total"]
     with pytest.raises(Exception, match="2, height, width"):
         model.posterior(images[:, :1])
+
+
+def test_classes_of_ones_own_are_trained_and_recorded(make_store: MakeStore, tmp_path: Path) -> None:
+    given = {"electron": {"where": {"nu_pdg": 12}}, "muon": {"title": "a muon neutrino", "where": {"nu_pdg": 14}}}
+    (tmp_path / "leptons.yaml").write_text(yaml.safe_dump({"classes": given}))
+    config = load_recipe("cnn-smoke", [*TINY, f"task={tmp_path / 'leptons.yaml'}", "epochs=1"])
+    events = make_store(n=60)
+    run = train(config, events, tmp_path / "run")
+    model = load_run(run)
+    assert (model.task.name, model.classes) == ("leptons", ("electron", "muon"))
+    assert model.posterior(np.zeros((1, 2, 32, 32), dtype=np.float32)).shape == (1, 2)
+    assert "a muon neutrino" in (run / "README.md").read_text()
+    changed = {"electron": {"where": {"nu_pdg": 12}}, "muon": {"where": {"nu_pdg": [14, 16]}}}
+    (tmp_path / "leptons.yaml").write_text(yaml.safe_dump({"classes": changed}))
+    with pytest.raises(ConfigError, match="other classes"):
+        train(config, events, run)

@@ -31,7 +31,6 @@ from nuadapt.evaluation.predict import (
     TIME_MEANS,
     PredictConfig,
     Stopwatch,
-    check_task,
     chosen_views,
     peak_memory_mb,
     predict_batches,
@@ -127,7 +126,7 @@ def evaluate_model(
 
     Raises:
         OutputError: ``out`` holds something else.
-        DataError: no events in this split, no pixel maps, a view is missing, a model of another task.
+        DataError: no events in this split, no pixel maps, a view is missing, truth without a column of the task.
         InputFileError: ``data`` is not a store.
     """
     config = config or EvaluationConfig()
@@ -243,9 +242,8 @@ def usable_rows(store: EventStore, model: Model, config: EvaluationConfig) -> np
     """Rows of the split, after a look at whether the model can read them.
 
     Raises:
-        DataError: no events in the split, no pixel maps, a view is missing, a model of another task.
+        DataError: no events in the split, no pixel maps, a view is missing, truth without a column of the task.
     """
-    check_task(model)
     rows = store.rows_of(config.split)
     if not len(rows):
         raise DataError(

@@ -17,7 +17,6 @@ from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import Model, Progress
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import PixelMaps
-from nuadapt.events.truth import FLAVOUR_CLASSES
 
 #: What the two resource numbers of metrics.json mean; written beside them.
 TIME_MEANS = (
@@ -83,7 +82,7 @@ def predict_batches(
     ``total`` is the number of events, for ``progress`` only. ``stopwatch`` collects the time per batch.
 
     Raises:
-        DataError: no events; no pixel maps, or not the views that the model reads; a model of another task.
+        DataError: no events; no pixel maps, or not the views that the model reads.
     """
     parts = list(iter_predictions(model, batches, config, total=total, stopwatch=stopwatch, progress=progress))
     return Predictions.concatenate(parts)
@@ -100,7 +99,6 @@ def iter_predictions(
 ) -> Iterator[Predictions]:
     """As :func:`predict_batches`, giving the rows of each model batch as soon as they are known."""
     config = config or PredictConfig()
-    check_task(model)
     done, warm = 0, False
     for batch in batches:
         for start in range(0, len(batch), config.batch_size):
@@ -114,7 +112,7 @@ def iter_predictions(
             if stopwatch is not None:
                 stopwatch.seconds.append(time.perf_counter() - began)
                 stopwatch.events.append(len(piece))
-            rows = Predictions.of_batch(piece, probability, model.classes, model.id)
+            rows = Predictions.of_batch(piece, probability, model.task, model.id)
             if config.explain:
                 said = model.reasons(images_for(model, maps, config), rows.label)
                 rows = replace(rows, reason=np.array(said, dtype=object))
@@ -134,19 +132,6 @@ def images_for(model: Model, maps: PixelMaps, config: PredictConfig) -> npt.NDAr
     if config.coarsen_how is not None:
         return model.input.images(maps.coarsen(config.coarsen, config.coarsen_how))
     return model.input.images(maps, extra_coarsen=config.coarsen)
-
-
-def check_task(model: Model) -> None:
-    """A model whose classes this package knows.
-
-    Raises:
-        DataError: none of its classes is one of the ``flavour`` task.
-    """
-    if not set(model.classes) <= set(FLAVOUR_CLASSES):
-        raise DataError(
-            f"the model {model.id} tells apart {', '.join(model.classes)}",
-            expected=f"classes among {', '.join(FLAVOUR_CLASSES)}",
-        )
 
 
 def maps_for(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMaps:

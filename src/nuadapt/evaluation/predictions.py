@@ -13,7 +13,8 @@ import numpy.typing as npt
 from nuadapt.errors import DataError, InputFileError, OutputError, nearest, require
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.splits import hash_keys
-from nuadapt.events.truth import FLAVOUR_CLASSES, NO_LABEL, Current, InteractionMode
+from nuadapt.events.tasks import Task
+from nuadapt.events.truth import NO_LABEL, Current, InteractionMode
 
 Array = npt.NDArray[Any]
 #: Rows of class probabilities must add up to 1 within this.
@@ -96,19 +97,20 @@ class Predictions:
         return [f.name for f in fields(self) if f.name not in _CONSTANTS and getattr(self, f.name) is not None]
 
     @classmethod
-    def of_batch(cls, batch: EventBatch, probability: Array, classes: Sequence[str], model: str) -> Predictions:
+    def of_batch(cls, batch: EventBatch, probability: Array, task: Task, model: str) -> Predictions:
         """Rows for the events of ``batch`` with their ``probability`` (N, C); the label is the largest one.
 
         Raises:
-            DataError: the probabilities have another shape, are not finite or do not add up to 1.
+            DataError: the probabilities have another shape, are not finite or do not add up to 1; truth without a
+                column that the task needs.
         """
         n, probability = len(batch), np.asarray(probability, dtype=np.float64)
-        if probability.shape != (n, len(classes)):
+        if probability.shape != (n, len(task.classes)):
             raise DataError(f"the model gave probabilities of shape {probability.shape}", expected=f"({n}, classes)")
         known = batch.has_truth
         zeros = np.zeros(n, dtype=np.int64)
         made = cls(
-            classes=tuple(classes),
+            classes=task.classes,
             representation="pixelmap",
             model=model,
             source=np.array(batch.sources or ("",), dtype=object)[batch["source"]],
@@ -118,7 +120,7 @@ class Predictions:
             weight=batch["weight"].astype(np.float64),
             probability=probability,
             label=probability.argmax(axis=1) if n else zeros,
-            truth=truth_of(batch, classes),
+            truth=truth_of(batch, task),
             nu_energy=batch["nu_energy"].astype(np.float64) if known else np.full(n, np.nan),
             mode=batch["mode"].astype(np.int64) if known else zeros,
             current=batch["current"].astype(np.int64) if known else zeros,
@@ -227,10 +229,11 @@ class Predictions:
 _CONSTANTS = ("classes", "representation", "model")
 
 
-def truth_of(batch: EventBatch, classes: Sequence[str]) -> npt.NDArray[np.int64]:
-    """True class of each event as an index into ``classes``, shape (N,); NO_LABEL where there is none."""
-    index = [classes.index(c) if c in classes else NO_LABEL for c in FLAVOUR_CLASSES]
-    return np.array([*index, NO_LABEL], dtype=np.int64)[batch.label]  # label -1 takes the last entry
+def truth_of(batch: EventBatch, task: Task) -> npt.NDArray[np.int64]:
+    """True class of each event as an index into the classes of ``task``, shape (N,); NO_LABEL where there is none."""
+    if not batch.has_truth:
+        return np.full(len(batch), NO_LABEL, dtype=np.int64)
+    return task.label(batch.columns, len(batch))
 
 
 def _constant(values: Sequence[Any], name: str) -> str:

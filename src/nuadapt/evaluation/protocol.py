@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nuadapt.events.pixelmap import PixelMaps
+from nuadapt.events.tasks import Task
 
 #: Called with (done, total) during a long step.
 Progress = Callable[[int, int], None]
@@ -34,6 +35,10 @@ class Model(Protocol):
     @property
     def id(self) -> str:
         """Name that goes into the ``model`` column."""
+
+    @property
+    def task(self) -> Task:
+        """What the model answers."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nuadapt.errors import ConfigError, DataError, InputFileError, listed, nearest
-from nuadapt.events.truth import FLAVOUR_CLASSES
+from nuadapt.events.tasks import Task
 from nuadapt.models.inputs import PixelInput
 from nuadapt.models.registry import build_model, family_of
 from nuadapt.record import read_json
@@ -46,10 +46,15 @@ class LoadedModel:
 
     network: nn.Module
     id: str
-    classes: tuple[str, ...]
+    task: Task
     input: PixelInput
     record: dict[str, Any]
     bf16: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; the index is the label."""
+        return self.task.classes
 
     @property
     def parameters(self) -> int:
@@ -132,19 +137,19 @@ def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     """
     path = run_folder(path)
     record = _checked_record(path)
-    classes = tuple(record["classes"])
+    task = Task.from_dict(record["task"], where=path / "record.json")
     reads = PixelInput.from_dict(record["input"])
     weights = path / "model.safetensors"
     family = family_of(record["architecture"])
     if hasattr(family, "load"):
         network: nn.Module = family.load(path, record)
     else:
-        network = build_model(record["architecture"], n_views=len(reads.views), classes=classes)
+        network = build_model(record["architecture"], n_views=len(reads.views), classes=task.classes)
         load_weights(network, weights)
     network.eval()
     network.requires_grad_(False)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    return LoadedModel(network, f"{record['preset']}-{_digest(path)}", classes, reads, record, use_bf16(precision))
+    return LoadedModel(network, f"{record['preset']}-{_digest(path)}", task, reads, record, use_bf16(precision))
 
 
 def _digest(folder: Path) -> str:
@@ -166,13 +171,9 @@ def _checked_record(path: Path) -> dict[str, Any]:
         raise InputFileError(
             "this run is not finished", where=path, next_step="Go on with it by the same 'nuadapt train' command"
         )
-    missing = [name for name in ("preset", "architecture", "classes", "input") if name not in record]
+    missing = [name for name in ("preset", "architecture", "task", "input") if name not in record]
     if missing:
         raise InputFileError(f"the record lacks {listed(missing)}", where=at, next_step=_STEP)
-    if tuple(record["classes"]) != FLAVOUR_CLASSES:
-        raise InputFileError(
-            f"the model's classes are {listed(record['classes'])}", where=at, expected=listed(FLAVOUR_CLASSES)
-        )
     return record
 
 

@@ -177,10 +177,18 @@ def _load_faithfulness(place: Path) -> dict[str, Any] | None:
 
 
 def _with_names(evaluations: list[Evaluation]) -> list[Evaluation]:
-    """Names made unique: with the resolution, and with the folder where that is not enough."""
+    """Names made unique and telling: with the resolution, and with the folder where that is not enough.
+
+    Several trainings of one preset (``nuadapt-vlm-`` and eight letters each) are told apart by their folders, too.
+    """
+    presets = [preset.rpartition("-")[0] for preset in {e.name for e in evaluations}]
     named = [replace(e, name=e.name if e.coarsen == 1 else f"{e.name}, {e.resolution}") for e in evaluations]
     names = [e.name for e in named]
-    return [replace(e, name=f"{e.name} [{e.path.name}]") if names.count(e.name) > 1 else e for e in named]
+    unclear = [
+        names.count(n.name) > 1 or presets.count(e.name.rpartition("-")[0]) > 1
+        for n, e in zip(named, evaluations, strict=True)
+    ]
+    return [replace(e, name=f"{e.name} [{e.path.name}]") if u else e for e, u in zip(named, unclear, strict=True)]
 
 
 def published() -> dict[str, Any]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from nuadapt.events.truth import FLAVOUR_TITLES
+from nuadapt.events.tasks import titles_of
 
 
 def model_card(record: dict[str, Any]) -> str:
     """What the model is, what it reads, what it learned from, and what to keep in mind."""
-    spec, reads, best, events = record["map_spec"], record["input"], record["best"], record["data"]["events"]
+    spec, reads, events = record["map_spec"], record["input"], record["data"]["events"]
     factor = reads["coarsen"]
     pitch = " x ".join(f"{p * factor:g}" for p in spec["pitch"])
     unlabelled = events["without_label"]
+    titles = titles_of(record["classes"], record["task"])
     lines = [
-        f"# {record['preset']} for {', '.join(FLAVOUR_TITLES.get(c, c) for c in record['classes'])}",
+        f"# {record['preset']} for {', '.join(titles.values())}",
         "",
         f"Network `{record['preset']}` with {record['parameters']['total']:,} parameters, trained by nuadapt "
         f"{record['versions'].get('nuadapt', '')}.",
@@ -28,10 +29,9 @@ def model_card(record: dict[str, Any]) -> str:
         "",
         "## Training",
         "",
-        *(f"- {name} events: {_counts(events[name])}" for name in ("train", "val")),
+        *(f"- {name} events: {_counts(events[name], titles)}" for name in ("train", "val")),
         f"- left out because they belong to no class: {unlabelled['train']} train, {unlabelled['val']} val",
-        f"- {record['epochs']} epochs, best validation loss {best['val_loss']:.4f} (accuracy "
-        f"{best['val_accuracy']:.4f}) after epoch {best['epoch']}",
+        f"- {_learned(record)}",
         f"- seed {record['seed']}, {'bfloat16 with float32 normalisation' if record['bf16'] else 'float32'}",
         f"- data fingerprint `{record['data']['fingerprint'][:16]}`",
         "",
@@ -46,6 +46,17 @@ def model_card(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _counts(by_class: dict[str, int]) -> str:
-    parts = ", ".join(f"{n:,} {FLAVOUR_TITLES.get(name, name)}" for name, n in by_class.items())
+def _learned(record: dict[str, Any]) -> str:
+    """How long it was trained, and how well it did; or that it was not."""
+    best = record["best"]
+    if best is None:
+        return f"weights are frozen; {record['config']['language']['shots']} events per class are shown as examples"
+    return (
+        f"{record['epochs']} epochs, best validation loss {best['val_loss']:.4f} (accuracy "
+        f"{best['val_accuracy']:.4f}) after epoch {best['epoch']}"
+    )
+
+
+def _counts(by_class: dict[str, int], titles: dict[str, str]) -> str:
+    parts = ", ".join(f"{n:,} {titles[name]}" for name, n in by_class.items())
     return f"{sum(by_class.values()):,} ({parts})"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from nuadapt.errors import ConfigError, nearest
 from nuadapt.events.pixelmap import GreyTransform
+from nuadapt.events.tasks import TASK_FILES, task_names
 from nuadapt.models.registry import PRESET_FILES, preset_names
 from nuadapt.settings import apply_words, build, read_yaml
 
@@ -55,6 +56,7 @@ class LanguageConfig:
     prompt_file: str = ""  # YAML file of prompts and label names of one's own, of the form of models/vlm/prompts.yaml
     about: str = ""  # what else is known of all events, in words: detector, beam mode
     tower: str = ""  # run of preset `vit` (a folder, or one that comes with nuadapt) whose vision tower is taken
+    shots: int = 0  # events per class shown with their answers before each question; nothing is trained then
     reasons: float = 0.5  # share of batches whose answers go on with a reason: they cost twice as much time
     reason_weight: float = 0.5  # of a reason's mean token loss, beside the loss of the label
     rank: int = 0  # of the adapters; 0: that of the preset
@@ -64,9 +66,10 @@ class LanguageConfig:
     view_mode: Literal["", "multi", "stitch", "channels"] = ""  # none named: the backbone's first
 
     def __post_init__(self) -> None:
-        if not 0 <= self.reasons <= 1 or self.reason_weight < 0 or self.rank < 0:
+        if not 0 <= self.reasons <= 1 or self.reason_weight < 0 or self.rank < 0 or self.shots < 0:
             raise ConfigError(
-                f"language with reasons={self.reasons}, reason_weight={self.reason_weight}, rank={self.rank}",
+                f"language with reasons={self.reasons}, reason_weight={self.reason_weight}, rank={self.rank}, "
+                f"shots={self.shots}",
                 expected="reasons from 0 to 1, nothing negative",
             )
 
@@ -76,7 +79,7 @@ class TrainingConfig:
     """One training run."""
 
     preset: str = "siamese-cnn"  # a name, or a YAML file of the same form
-    task: Literal["flavour"] = "flavour"
+    task: str = "flavour"  # what is asked: a name of events/tasks.yaml, or a YAML file of the same form
     input: InputConfig = field(default_factory=InputConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
@@ -109,6 +112,8 @@ class TrainingConfig:
             raise ConfigError(f"setting 'label_smoothing' = {self.label_smoothing}", expected="0 or more, below 1")
         if not self.preset.endswith(PRESET_FILES) and self.preset not in preset_names():
             raise ConfigError(f"no preset '{self.preset}'", expected=nearest(self.preset, preset_names()))
+        if not self.task.endswith(TASK_FILES) and self.task not in task_names():
+            raise ConfigError(f"no task '{self.task}'", expected=nearest(self.task, task_names()))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for YAML and JSON."""

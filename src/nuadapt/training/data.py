@@ -24,7 +24,8 @@ from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import MapSpec
 from nuadapt.events.splits import SPLITS, hash_keys
 from nuadapt.events.store import EventStore
-from nuadapt.events.truth import FLAVOUR_CLASSES, NO_LABEL, flavour_label
+from nuadapt.events.tasks import Task, load_task
+from nuadapt.events.truth import NO_LABEL
 from nuadapt.models.inputs import PixelInput
 from nuadapt.models.reasons.claims import claims_of_truth
 from nuadapt.models.reasons.writer import write_reason
@@ -54,6 +55,7 @@ class TrainingData:
 
     train: Sample
     val: Sample
+    task: Task
     spec: MapSpec
     fingerprint: str
     counts: dict[str, Any]  # events per split, without label, per class
@@ -63,18 +65,20 @@ def prepare(path: Path, config: TrainingConfig) -> TrainingData:
     """Labels, weights and splits of a store; no pixel is read.
 
     Raises:
-        DataError: no pixel maps, no truth, no labelled training or validation events, negative weights.
-        InputFileError: not a store.
+        DataError: no pixel maps, no truth, no column that the task needs, no labelled training or validation events,
+            negative weights.
+        InputFileError: not a store, or no readable task.
     """
+    task = load_task(config.task)
     with EventStore(path) as store:
         spec = store.layout.map_spec
         if spec is None or not store.layout.has_truth:
             missing = "pixel maps" if spec is None else "truth"
             raise DataError(f"these events have no {missing}", where=path, next_step="Train on simulated events")
-        label = flavour_label(store.column("nu_pdg"), store.column("current")).astype(np.int64)
+        label = task.label({name: store.column(name) for name in task.columns}, len(store))
         weight = store.column("weight").astype(np.float32)
         split = store.column("split")
-        fingerprint = _fingerprint(store, split)
+        fingerprint = _fingerprint(store, split, task)
     counts: dict[str, Any] = {"without_label": {}}
     samples = []
     for number, name in enumerate(SPLITS[:2]):
@@ -82,19 +86,19 @@ def prepare(path: Path, config: TrainingConfig) -> TrainingData:
         counts["without_label"][name] = int(np.sum((split == number) & (label == NO_LABEL)))
         if limit := (config.train_events, config.val_events)[number]:
             rows = rows[:limit]
-        counts[name] = {c: int(np.sum(label[rows] == i)) for i, c in enumerate(FLAVOUR_CLASSES)}
-        samples.append(_checked(Sample(rows, label[rows], weight[rows]), name, path))
-    factor = class_weights(samples[0], config.class_weights)
+        counts[name] = {c: int(np.sum(label[rows] == i)) for i, c in enumerate(task.classes)}
+        samples.append(_checked(Sample(rows, label[rows], weight[rows]), task, name, path))
+    factor = class_weights(samples[0], config.class_weights, len(task.classes))
     train, val = (Sample(s.rows, s.label, s.weight * factor[s.label]) for s in samples)
-    return TrainingData(train, val, spec, fingerprint, counts)
+    return TrainingData(train, val, task, spec, fingerprint, counts)
 
 
-def _checked(sample: Sample, split: str, path: Path) -> Sample:
+def _checked(sample: Sample, task: Task, split: str, path: Path) -> Sample:
     if not len(sample.rows):
         raise DataError(
             f"no labelled events in the split '{split}'",
             where=path,
-            expected="train and val events of the classes " + ", ".join(FLAVOUR_CLASSES),
+            expected="train and val events of the classes " + ", ".join(task.classes),
             next_step="Look at the file with 'nuadapt info'",
         )
     if sample.weight.min() < 0 or sample.weight.sum() <= 0:
@@ -106,19 +110,25 @@ def _checked(sample: Sample, split: str, path: Path) -> Sample:
     return sample
 
 
-def _fingerprint(store: EventStore, split: Array) -> str:
-    """Cheap identity of the data: how it was made and how many events stand where. No pixel is read."""
+def _fingerprint(store: EventStore, split: Array, task: Task) -> str:
+    """Cheap identity of the data: how it was made, how many events stand where, what is asked. No pixel is read."""
     counts = {int(k): int(n) for k, n in zip(*np.unique(split, return_counts=True), strict=True)}
-    identity = [store.record, json.loads(store.layout.to_json()), list(store.sources), len(store), counts]
+    identity = [
+        store.record,
+        json.loads(store.layout.to_json()),
+        list(store.sources),
+        len(store),
+        counts,
+        task.as_dict(),
+    ]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def class_weights(sample: Sample, kind: str) -> npt.NDArray[np.float32]:
+def class_weights(sample: Sample, kind: str, n_classes: int) -> npt.NDArray[np.float32]:
     """Factor per class, shape (C,). ``balanced``: all classes present have the same total weight, the sum is kept.
 
     A class without events gets 1.
     """
-    n_classes = len(FLAVOUR_CLASSES)
     if kind == "none":
         return np.ones(n_classes, dtype=np.float32)
     total = np.bincount(sample.label, weights=sample.weight, minlength=n_classes)
@@ -214,9 +224,10 @@ class PixelDataset(Dataset[dict[str, Any]]):
         *,
         auxiliary: bool = False,
         reasons: float = 0.0,
+        classes: Sequence[str] = (),
     ) -> None:
         self.path, self.sample, self.reads, self.flip_seed = path, sample, reads, flip_seed
-        self.auxiliary, self.reasons = auxiliary, reasons
+        self.auxiliary, self.reasons, self.classes = auxiliary, reasons, tuple(classes)
         self._store: EventStore | None = None
         self._blocks: OrderedDict[int, EventBatch] = OrderedDict()
 
@@ -255,7 +266,7 @@ class PixelDataset(Dataset[dict[str, Any]]):
         written = []
         for draw, claims in zip(draws, claims_of_truth(events), strict=True):
             rng = np.random.default_rng([draw.epoch + 1, int(self.sample.rows[draw.at])])
-            written.append(write_reason(claims, FLAVOUR_CLASSES[self.sample.label[draw.at]], rng))
+            written.append(write_reason(claims, self.classes[self.sample.label[draw.at]], rng))
         return written
 
     def _axes(self) -> list[tuple[str, str]]:

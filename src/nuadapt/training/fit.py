@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
-from nuadapt.errors import DataError, nearest
+from nuadapt.errors import ConfigError, DataError, nearest
+from nuadapt.events.pixelmap import MapSpec
+from nuadapt.events.tasks import Task
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.inputs import PixelInput
 from nuadapt.models.registry import build_model, count_parameters, family_of, load_preset
@@ -26,8 +29,8 @@ from nuadapt.models.run import load_weights, run_folder, use_bf16
 from nuadapt.record import make_record, read_json, write_json
 from nuadapt.training.card import model_card
 from nuadapt.training.config import TrainingConfig
-from nuadapt.training.data import PixelDataset, TrainingData, prepare
-from nuadapt.training.engine import Engine, Keeper, Progress, arguments
+from nuadapt.training.data import Draw, PixelDataset, TrainingData, prepare
+from nuadapt.training.engine import Engine, Keeper, Progress, arguments, save_weights
 from nuadapt.training.folder import RunFolder
 
 
@@ -55,18 +58,57 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
     reads = pixel_input(config, offered)
     set_seed(config.seed)  # weights are drawn here
     model = build_model(
-        architecture(config, reads),
+        architecture(config, reads, offered.task, offered.spec),
         n_views=len(reads.views),
-        classes=FLAVOUR_CLASSES,
+        classes=offered.task.classes,
         label_smoothing=config.label_smoothing,
     )
     _start(model, config)
+    if config.language.shots:
+        if _is_main():
+            show_examples(config, data, offered, reads, model, folder)
+        return out
     keeper = Keeper(config, folder, progress)
     with _quiet(), _listening(keeper):
         _run(config, data, offered, reads, model, keeper)
     if _is_main():
-        _finish(config, folder, offered, reads, model, keeper)
+        learned = {
+            "epochs": keeper.epochs,
+            "best": {"epoch": keeper.best_epoch, "val_loss": keeper.best_loss, "val_accuracy": keeper.best_accuracy},
+            "not_reproducible": {"wall_time_s": round(keeper.wall_time(), 1), "threads": torch.get_num_threads()},
+        }
+        _finish(config, folder, offered, reads, model, folder.best(keeper.best_step or 0), learned)
     return out
+
+
+def show_examples(
+    config: TrainingConfig,
+    data: Path,
+    offered: TrainingData,
+    reads: PixelInput,
+    model: nn.Module,
+    folder: RunFolder,
+) -> None:
+    """Few-shot prompting: a run of frozen weights, with training events and their answers before every question.
+
+    The examples are drawn by the seed, ``language.shots`` of each class, one class after the other.
+
+    Raises:
+        ConfigError: fewer events of a class than are to be shown.
+    """
+    shots, n_classes = config.language.shots, len(offered.task.classes)
+    order = np.random.default_rng(config.seed).permutation(len(offered.train.rows))
+    of_class = [order[offered.train.label[order] == label][:shots] for label in range(n_classes)]
+    if min(map(len, of_class)) < shots:
+        scarce = offered.task.classes[int(np.argmin([len(events) for events in of_class]))]
+        raise ConfigError(f"fewer than {shots} training events of the class {scarce}", next_step="Show fewer")
+    chosen = np.stack(of_class, axis=1).ravel()
+    events = PixelDataset(data, offered.train, reads)
+    module: Any = model
+    module.examples.copy_(events.__getitems__([Draw(int(at), -1) for at in chosen])["pixels"])
+    weights = folder.checkpoints / "frozen"
+    save_weights(model, weights)
+    _finish(config, folder, offered, reads, model, weights, {"epochs": 0, "best": None})
 
 
 def _start(model: nn.Module, config: TrainingConfig) -> None:
@@ -82,16 +124,28 @@ def _start(model: nn.Module, config: TrainingConfig) -> None:
             load_weights(model, folder / "model.safetensors")
 
 
-def architecture(config: TrainingConfig, reads: PixelInput) -> dict[str, Any]:
-    """All that a model is built from: its preset, and how a language model is asked."""
+def architecture(config: TrainingConfig, reads: PixelInput, task: Task, spec: MapSpec) -> dict[str, Any]:
+    """All that a model is built from: its preset, and how a language model is asked.
+
+    Raises:
+        ConfigError: examples for a model without language, reasons for a task that has none, or no such prompt.
+        InputFileError: no readable preset or file of prompts.
+    """
     preset = load_preset(config.preset)
     if preset["family"] != "vlm":
+        if config.language.shots:
+            raise ConfigError(f"{config.preset} cannot be shown examples", expected="a vision-language model")
         return preset
     from nuadapt.models.vlm.prompts import load_prompt
 
     language = config.language
+    if language.reasons and task.classes != FLAVOUR_CLASSES:
+        raise ConfigError(
+            f"reasons are written for the classes of the task 'flavour', and '{task.name}' has others",
+            next_step="Set language.reasons=0",
+        )
     file = Path(language.prompt_file) if language.prompt_file else None
-    prompt = load_prompt(language.prompt, FLAVOUR_CLASSES, about=language.about, file=file)
+    prompt = load_prompt(language.prompt, task, about=language.about, file=file)
     adapter = dict(preset.get("adapter", {}))
     if language.rank:
         adapter |= {"r": language.rank, "alpha": 2 * language.rank}  # the scale of the update stays: alpha / r = 2
@@ -101,11 +155,18 @@ def architecture(config: TrainingConfig, reads: PixelInput) -> dict[str, Any]:
         "prompt": prompt.as_dict(),
         "views": list(reads.views),
         "reason_weight": language.reason_weight,
+        "examples": _examples_shape(language.shots * len(task.classes), reads, spec),
         "source": language.source,
         "precision": language.precision,
         "view_mode": language.view_mode,
     }
     return {**preset, "name": Path(config.preset).stem, "adapter": adapter, "language": asked}
+
+
+def _examples_shape(count: int, reads: PixelInput, spec: MapSpec) -> list[int]:
+    """Shape (n, V, H, W) of so many examples; empty without any."""
+    sides = (math.ceil(side / reads.coarsen) for side in spec.shape)
+    return [count, len(reads.views), *sides] if count else []
 
 
 def pixel_input(config: TrainingConfig, offered: TrainingData) -> PixelInput:
@@ -151,6 +212,7 @@ def _run(
             flip_seed=config.seed if config.flips else None,
             auxiliary=config.auxiliary,
             reasons=config.language.reasons if load_preset(config.preset)["family"] == "vlm" else 0.0,
+            classes=offered.task.classes,
         ),
         PixelDataset(data, offered.val, reads),
         keeper,
@@ -194,10 +256,11 @@ def _finish(
     offered: TrainingData,
     reads: PixelInput,
     model: nn.Module,
-    keeper: Keeper,
+    weights: Path,
+    learned: dict[str, Any],
 ) -> None:
-    """Weights of the best epoch, model card, and last the record, which makes the run finished."""
-    best = folder.best(keeper.best_step or 0) / "model.safetensors"
+    """The weights of a folder, model card, and last the record, which makes the run finished."""
+    best = weights / "model.safetensors"
     load_weights(model, best)  # a last check that they can be read back
     family = family_of(load_preset(config.preset))
     if hasattr(family, "save"):
@@ -208,18 +271,16 @@ def _finish(
         "status": "finished",
         "of_result": config.of_result(),
         "preset": config.preset,
-        "architecture": architecture(config, reads),
-        "task": config.task,
-        "classes": list(FLAVOUR_CLASSES),
+        "architecture": architecture(config, reads, offered.task, offered.spec),
+        "task": offered.task.as_dict(),
+        "classes": list(offered.task.classes),
         "input": reads.as_dict(),
         "map_spec": offered.spec.as_dict(),
         "parameters": count_parameters(model),
         "data": {"fingerprint": offered.fingerprint, "events": offered.counts},
         "seed": config.seed,
         "bf16": use_bf16(config.precision),
-        "epochs": keeper.epochs,
-        "best": {"epoch": keeper.best_epoch, "val_loss": keeper.best_loss, "val_accuracy": keeper.best_accuracy},
-        "not_reproducible": {"wall_time_s": round(keeper.wall_time(), 1), "threads": torch.get_num_threads()},
+        **learned,
     }
     record = make_record("train", config.as_dict(), **more)
     (folder.path / "README.md").write_text(model_card(record), encoding="utf-8")

@@ -70,7 +70,7 @@ class RunFolder:
             shown = ", ".join(f"{n} = {now.get(n)} (was {before.get(n)})" for n in changed[:5])
             raise ConfigError(f"this run was started with other settings: {shown}", where=self.path, next_step=step)
         if record["data"]["fingerprint"] != fingerprint:
-            raise ConfigError("this run was started on other data", where=self.path, next_step=step)
+            raise ConfigError("this run has other data or other classes", where=self.path, next_step=step)
 
     def mark(self, step: int) -> None:
         """Declare the checkpoint of ``step`` complete, once its files are on disk."""

@@ -36,6 +36,7 @@ from nuadapt.evaluation.predictions import Predictions
 from nuadapt.events.pixelmap import MapSpec
 from nuadapt.events.splits import assign_splits, hash_keys
 from nuadapt.events.store import EventStore, EventWriter, Layout
+from nuadapt.events.tasks import load_task
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.inputs import PixelInput
 from nuadapt.models.run import LoadedModel
@@ -83,7 +84,9 @@ class Talking(Looking):
 def loaded(network: nn.Module, coarsen: int = 1) -> LoadedModel:
     network.eval()
     network.requires_grad_(False)
-    return LoadedModel(network, "stub", FLAVOUR_CLASSES, PixelInput(("xz", "yz"), coarsen), {"stage": "train"}, False)
+    return LoadedModel(
+        network, "stub", load_task("flavour"), PixelInput(("xz", "yz"), coarsen), {"stage": "train"}, False
+    )
 
 
 def make_store(synthetic: ModuleType, path: Path, n: int = 50, **how: Any) -> Path:
@@ -276,7 +279,7 @@ def test_bad_requests_are_refused(synthetic: ModuleType, store: Path, fresh: Pat
         run(store, tmp_path / "nothing", network)
     with pytest.raises(DataError, match="not these 20 by stub"):
         explain(loaded(network), store, fresh, CONFIG_, PREDICT, rows=rows_in(store, "train"))
-    other = LoadedModel(network, "another", FLAVOUR_CLASSES, PixelInput(("xz", "yz")), {}, False)
+    other = LoadedModel(network, "another", load_task("flavour"), PixelInput(("xz", "yz")), {}, False)
     with pytest.raises(DataError, match="predicted by stub"):
         explain(other, store, fresh, CONFIG_, PREDICT, rows=rows_in(store))
     one = make_store(synthetic, tmp_path / "one.h5", 1)

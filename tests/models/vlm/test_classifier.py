@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nuadapt.errors import DataError
-from nuadapt.events.truth import FLAVOUR_CLASSES
+from nuadapt.events.tasks import load_task
 from nuadapt.models.vlm.constrained import claims_form, json_form, label_form
 from nuadapt.models.vlm.label_tree import LabelTree
 from nuadapt.models.vlm.prompts import load_prompt
@@ -45,6 +45,16 @@ def test_scores_equal_brute_force(model: SparseClassifier) -> None:
 
 
 @torch.no_grad()
+def test_scores_behind_examples_equal_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, plain = make(monkeypatch, shots=1), make(monkeypatch)
+    images = pixels()
+    log_p = model.score_labels(images).log_p()
+    expected = [[brute_force(model, image[None], ending) for ending in model.endings] for image in images]
+    np.testing.assert_allclose(log_p.numpy(), expected, atol=2e-4)
+    assert not torch.allclose(log_p, plain.score_labels(images).log_p(), atol=1e-2)  # examples have a say
+
+
+@torch.no_grad()
 def test_scores_do_not_depend_on_the_batch(model: SparseClassifier) -> None:
     images = pixels()
     whole = model.score_labels(images).log_p()
@@ -56,7 +66,7 @@ def test_scores_do_not_depend_on_the_batch(model: SparseClassifier) -> None:
 
 @torch.no_grad()
 def test_scores_do_not_depend_on_the_order_of_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    prompt = load_prompt("full", FLAVOUR_CLASSES)
+    prompt = load_prompt("full", load_task("flavour"))
     turned = replace(prompt, labels=prompt.labels[::-1])
     one, other = make(monkeypatch), make(monkeypatch, prompt=turned)
     images = pixels()
@@ -93,7 +103,7 @@ def test_generated_label_is_the_greedy_one_of_the_scorer(model: SparseClassifier
 
 @torch.no_grad()
 def test_generated_label_is_the_argmax_where_labels_differ_in_the_first_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    prompt = replace(load_prompt("full", FLAVOUR_CLASSES), labels=("classify", "muon", "vertex"))
+    prompt = replace(load_prompt("full", load_task("flavour")), labels=("classify", "muon", "vertex"))
     model = make(monkeypatch, prompt=prompt)
     assert len({ending[0] for ending in model.endings}) == 3
     images = pixels(24, seed=6)

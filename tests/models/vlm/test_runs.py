@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
-from nuadapt.errors import InputFileError, StoppedEarly
+from nuadapt.errors import ConfigError, InputFileError, StoppedEarly
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import MapSpec, PixelMaps
 from nuadapt.events.schema import FIELDS
@@ -25,7 +26,8 @@ from nuadapt.models.pack import pack
 from nuadapt.models.run import load_run
 from nuadapt.models.vlm import sparse
 from nuadapt.training.config import TrainingConfig, load_recipe
-from nuadapt.training.fit import train
+from nuadapt.training.data import Draw, PixelDataset, prepare
+from nuadapt.training.fit import pixel_input, train
 
 from .conftest import TINY
 from .test_chat import TEMPLATE
@@ -119,8 +121,6 @@ def test_validation_of_training_is_that_of_the_loaded_model(
     offline: TrainingConfig, store: Path, tmp_path: Path
 ) -> None:
     """Adapters merged into the weights answer as the unmerged ones did in training."""
-    from nuadapt.training.data import prepare
-
     run = train(offline, store, tmp_path / "run")
     best = json.loads((run / "record.json").read_text())["best"]
     model, sample = load_run(run), prepare(store, offline).val
@@ -202,3 +202,34 @@ def test_adapters_for_other_labels_or_lost_ones_are_refused(
 def test_an_unknown_name_of_a_run_is_explained() -> None:
     with pytest.raises(InputFileError, match="no trained model of this name"):
         load_run(Path("nuadapt-vml"))
+
+
+def test_a_frozen_model_is_shown_examples(offline: TrainingConfig, store: Path, tmp_path: Path) -> None:
+    shown = replace(offline, language=replace(offline.language, shots=2))
+    run = train(shown, store, tmp_path / "run")
+    model: Any = load_run(run).network
+    record = json.loads((run / "record.json").read_text())
+    assert (record["best"], record["parameters"]["trainable"] > 0) == (None, True)
+    assert "2 events per class are shown" in (run / "README.md").read_text()
+    offered = prepare(store, shown)
+    pictures = PixelDataset(store, offered.train, pixel_input(shown, offered))
+    for example, label in zip(model.examples, model.example_labels, strict=True):
+        mine = np.flatnonzero(offered.train.label == label)
+        theirs = pictures.__getitems__([Draw(int(at), -1) for at in mine])["pixels"]
+        assert int((theirs == example).all(dim=(1, 2, 3)).sum()) == 1
+    assert model.example_labels == [0, 1, 2, 0, 1, 2]
+    text = model.tokenizer.decode([token for part in model.words.before for token in part])
+    assert text.count(f"{model.prompt.answer}{model.prompt.endings[1]}") == 2
+    assert posterior(run, store).shape == (6, 3)
+    with pytest.raises(ConfigError, match="fewer than 40 training events"):
+        train(replace(offline, language=replace(offline.language, shots=40)), store, tmp_path / "many")
+    with pytest.raises(ConfigError, match="cannot be shown examples"):
+        train(load_recipe("cnn-smoke", [*COMMON, "language.shots=1"]), store, tmp_path / "cnn")
+
+
+def test_a_foreign_backbone_is_shown_examples(foreign: TrainingConfig, store: Path, tmp_path: Path) -> None:
+    run = train(replace(foreign, language=replace(foreign.language, shots=1)), store, tmp_path / "run")
+    model: Any = load_run(run).network
+    inputs = model.inputs(torch.zeros(2, 2, 32, 32))
+    assert inputs["pixel_values"].shape[:2] == (2, 4)  # three examples and the event, views of each on one canvas
+    assert np.ptp(posterior(run, store), axis=0).max() > 1e-9

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PreTrainedTokenizerFast, SmolVLMForConditionalGeneration
 
-from nuadapt.events.truth import FLAVOUR_CLASSES
+from nuadapt.events.tasks import load_task
 from nuadapt.models.vision_tower import new_tower
 from nuadapt.models.vlm import sparse
 from nuadapt.models.vlm.backbones import BackbonePreset, architecture
@@ -29,7 +29,7 @@ def tokenizer(merges: int = 300) -> Any:
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
-    prompt = load_prompt("full", FLAVOUR_CLASSES)
+    prompt = load_prompt("full", load_task("flavour"))
     texts = [prompt.system, prompt.user, prompt.answer, *prompt.endings] * 3
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     size = len(SPECIAL) + len(alphabet) + merges
@@ -68,13 +68,16 @@ def assemble(given: BackbonePreset) -> Any:
     return model.eval()
 
 
-def make(monkeypatch: Any, merges: int = 300, prompt: Prompt | None = None) -> SparseClassifier:
-    """A tiny classifier; the language model's package is not asked."""
+def make(monkeypatch: Any, merges: int = 300, prompt: Prompt | None = None, shots: int = 0) -> SparseClassifier:
+    """A tiny classifier, with ``shots`` examples per class; the language model's package is not asked."""
     words = tokenizer(merges)
     monkeypatch.setattr(sparse, "assemble", assemble)
     monkeypatch.setattr(sparse, "tokenizer", lambda: words)
-    prompt = prompt or load_prompt("full", FLAVOUR_CLASSES)
-    made = SparseClassifier(preset(len(words)), prompt, ("xz", "yz"))
+    prompt = prompt or load_prompt("full", load_task("flavour"))
+    shown = pixels(3 * shots, seed=9) if shots else None
+    made = SparseClassifier(preset(len(words)), prompt, ("xz", "yz"), examples=() if shown is None else shown.shape)
+    if made.examples is not None and shown is not None:
+        made.examples.copy_(shown)
     torch.manual_seed(4)
     for name, parameter in made.named_parameters():
         if "lora_" in name:  # fresh adapters change nothing, and could not be seen

@@ -70,6 +70,7 @@ class ChatClassifier(VLMClassifier):
         *,
         view_mode: ViewMode | None = None,
         reason_weight: float = 1.0,
+        examples: Sequence[int] = (),
     ) -> None:
         modes = backbone.preset.view_modes
         mode = view_mode or modes[0]
@@ -86,22 +87,30 @@ class ChatClassifier(VLMClassifier):
             views,
             view_mode=mode,
             reason_weight=reason_weight,
+            examples=examples,
         )
         self.processor = backbone.processor
         self.processor.tokenizer.padding_side = "left"
 
     def own_names(self) -> set[str]:
-        """The adapters."""
-        return {name for name, _ in self.named_parameters() if "lora_" in name}
+        """The adapters, and the examples."""
+        return {name for name, _ in self.named_parameters() if "lora_" in name} | self.example_names()
 
     def inputs(self, pixels: Tensor, *, answering: bool = True) -> dict[str, Tensor]:
         """What the model reads of a batch, padded on the left, up to the user's turn or the beginning of the answer."""
-        pictures = [shown(event, self.view_mode) for event in pixels.detach().cpu().numpy()]
-        content = [{"type": "text", "text": f"{self.prompt.user} {self.prompt.about}".strip()}]
-        messages = [
+        before = self.examples.cpu().numpy() if self.examples is not None else ()
+        solved = [picture for event in before for picture in shown(event, self.view_mode)]
+        pictures = [[*solved, *shown(event, self.view_mode)] for event in pixels.detach().cpu().numpy()]
+        each = len(pictures[0]) // (len(before) + 1)  # pictures of one event
+        question = {"type": "text", "text": f"{self.prompt.user} {self.prompt.about}".strip()}
+        asked = {"role": "user", "content": [question, *({"type": "image"} for _ in range(each))]}
+        messages: list[dict[str, Any]] = [
             {"role": "system", "content": [{"type": "text", "text": self.prompt.system}]},
-            {"role": "user", "content": [*content, *({"type": "image"} for _ in pictures[0])]},
         ]
+        for label in self.example_labels:
+            answer = self.prompt.answer + self.prompt.endings[label]
+            messages += [asked, {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
+        messages.append(asked)
         text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         made = self.processor(text=[text] * len(pictures), images=pictures, padding=True, return_tensors="pt")
         device = next(self.model.parameters()).device

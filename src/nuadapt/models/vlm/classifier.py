@@ -39,6 +39,8 @@ class VLMClassifier(nn.Module, ABC):
         views: names of the views, in order.
         view_mode: how the views are shown.
         reason_weight: weight of a reason's mean token loss beside that of the label.
+        examples: shape (n, V, H, W) of the solved examples that stand before every question; none: no examples. The
+            classes follow one another: 0, 1, .., 0, 1, ..
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class VLMClassifier(nn.Module, ABC):
         *,
         view_mode: ViewMode,
         reason_weight: float,
+        examples: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.adapted, self.preset, self.base = adapted, preset, base
@@ -59,6 +62,8 @@ class VLMClassifier(nn.Module, ABC):
         self.view_mode, self.reason_weight = view_mode, reason_weight
         self.endings = [self.numbers(ending) for ending in prompt.endings]
         self.tree = LabelTree.of(self.endings)
+        self.examples: Tensor | None
+        self.register_buffer("examples", torch.zeros(*examples) if examples else None)
         module: Any = self  # torch gives this method no types
         module.register_state_dict_post_hook(_only_own)
 
@@ -70,6 +75,16 @@ class VLMClassifier(nn.Module, ABC):
     def numbers(self, text: str) -> list[int]:
         """Token numbers of a text without special tokens around it."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @property
+    def example_labels(self) -> list[int]:
+        """Class of each example."""
+        count = len(self.examples) if self.examples is not None else 0
+        return [at % len(self.prompt.labels) for at in range(count)]
+
+    def example_names(self) -> set[str]:
+        """Names of the examples in the state."""
+        return {"examples"} if self.examples is not None else set()
 
     @abstractmethod
     def own_names(self) -> set[str]:

@@ -51,9 +51,9 @@ def _classifier(given: Mapping[str, Any], adapter: Path | None = None) -> VLMCla
     language = plain.pop("language")
     preset = build_settings(BackbonePreset, plain, where="preset")
     prompt, views = Prompt.from_dict(language["prompt"]), language["views"]
-    weight = float(language["reason_weight"])
+    weight, examples = float(language["reason_weight"]), language["examples"]
     if not preset.hub and not language["source"]:
-        return SparseClassifier(preset, prompt, views, reason_weight=weight, adapter=adapter)
+        return SparseClassifier(preset, prompt, views, reason_weight=weight, examples=examples, adapter=adapter)
     backbone = load_backbone(preset, language["source"] or None, precision=language["precision"] or None)
     if adapter is None:
         adapted = adapt(backbone.model, preset.adapter)
@@ -63,7 +63,13 @@ def _classifier(given: Mapping[str, Any], adapter: Path | None = None) -> VLMCla
         for note in loaded.notes:
             logging.getLogger("nuadapt").warning(note)
     return ChatClassifier(
-        backbone, adapted, prompt, views, view_mode=language["view_mode"] or None, reason_weight=weight
+        backbone,
+        adapted,
+        prompt,
+        views,
+        view_mode=language["view_mode"] or None,
+        reason_weight=weight,
+        examples=examples,
     )
 
 
@@ -92,7 +98,7 @@ def start(model: VLMClassifier, run: Path) -> None:
     """
     adapters = read_tensors(run / ADAPTER / "adapter_model.safetensors", next_step=_STEP)
     given = read_tensors(run / WEIGHTS, next_step=_STEP)
-    wanted = model.state_dict()
+    wanted = {name: tensor for name, tensor in model.state_dict().items() if name not in model.example_names()}
     # PEFT's files leave the name of the adapter out.
     given |= {f"adapted.{n.replace('.weight', '.default.weight')}": t for n, t in adapters.items()}
     check_fit(wanted, given, run, described_by="the settings")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from nuadapt.errors import ConfigError, nearest
+from nuadapt.errors import ConfigError, listed, nearest
+from nuadapt.events.tasks import Task
 from nuadapt.settings import read_yaml
 
 
@@ -44,11 +45,13 @@ class Prompt:
         return cls(**{**given, "labels": tuple(given["labels"])})
 
 
-def load_prompt(name: str, classes: Sequence[str], *, about: str = "", file: Path | None = None) -> Prompt:
-    """A prompt by name for these classes, from nuadapt's own file or another of the same form.
+def load_prompt(name: str, task: Task, *, about: str = "", file: Path | None = None) -> Prompt:
+    """A prompt by name for the classes of a task, from nuadapt's own file or another of the same form.
+
+    A class is called by its label in the file, else by its title.
 
     Raises:
-        ConfigError: no prompt of that name, a class without a label in words, or parts missing in the file.
+        ConfigError: no prompt of that name, one about other classes, or parts missing in the file.
         InputFileError: the file cannot be read.
     """
     if file is None:
@@ -56,17 +59,23 @@ def load_prompt(name: str, classes: Sequence[str], *, about: str = "", file: Pat
         given: dict[str, Any] = yaml.safe_load(text)
     else:
         given = read_yaml(file)
-    prompts, labels = _mapping(given, "prompts"), _mapping(given, "labels")
+    prompts = _mapping(given, "prompts")
+    labels = dict(zip(task.classes, task.titles, strict=True)) | _mapping(given, "labels")
     if name not in prompts:
         raise ConfigError(f"no prompt '{name}'", expected=nearest(name, prompts))
-    missing = [c for c in classes if c not in labels]
-    if missing:
-        raise ConfigError(f"no label for the class '{missing[0]}'", where=file, expected=nearest(missing[0], labels))
     words = prompts[name]
     lost = [part for part in ("system", "user") if not isinstance(words, dict) or not isinstance(words.get(part), str)]
     if lost or not isinstance(given.get("answer"), str):
         raise ConfigError(f"the prompt '{name}' lacks '{(lost or ['answer'])[0]}'", where=file, expected="a text")
-    return Prompt(name, words["system"], words["user"], given["answer"], tuple(str(labels[c]) for c in classes), about)
+    if words.get("classes", list(task.classes)) != list(task.classes):
+        raise ConfigError(
+            f"the prompt '{name}' tells of the classes {listed(words['classes'])}",
+            where=file,
+            expected=listed(task.classes),
+            next_step="Choose another prompt, or write one (language.prompt_file)",
+        )
+    called = tuple(str(labels[c]) for c in task.classes)
+    return Prompt(name, words["system"], words["user"], given["answer"], called, about)
 
 
 def _mapping(given: dict[str, Any], part: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def score_labels(model: Any, words: Words, cache: Any, images: ImageTokens, tree
     batch, nodes = len(given.length), len(tree.tokens)
     device = given.embeds.device
     branches = model.get_input_embeddings()(torch.tensor(tree.tokens, device=device)).expand(batch, -1, -1)
-    begin = len(words.before)
+    begin = cache.get_seq_length()
     hidden = model.model.text_model(
         inputs_embeds=torch.cat([given.embeds, branches.to(given.embeds.dtype)], dim=1),
         attention_mask=_additive(_visible(given, tree, begin), given.embeds.dtype),

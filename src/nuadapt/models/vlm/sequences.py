@@ -1,8 +1,9 @@
 """Conversations as sequences of embeddings, with one token per occupied block of an image.
 
-What is equal for all events (system text, question) comes first and is evaluated once, as a cache of keys and values;
-each event adds its image tokens, the end of its turn and the beginning of the answer. Empty blocks of an image are no
-tokens at all: the position of a block is in its content, which the vision tower marks.
+What is equal for all events (system text, solved examples if there are any, question) comes first and is evaluated
+once, as a cache of keys and values; each event adds its image tokens, the end of its turn and the beginning of the
+answer. Empty blocks of an image are no tokens at all: the position of a block is in its content, which the vision
+tower marks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from nuadapt.models.vlm.prompts import Prompt
 class Words:
     """Token numbers of the fixed parts of a conversation."""
 
-    before: list[int]  # system message, question, name of the first view: equal for all events
+    # System message, examples, question, name of the first view: equal for all events. Images of examples stand between
+    # the parts; without examples there is one part.
+    before: tuple[list[int], ...]
     between: tuple[list[int], ...]  # what stands before the image of each further view
     after: list[int]  # end of the user's turn, and `answer`
     answer: list[int]  # how the answer begins; the end of `after`
@@ -33,21 +36,25 @@ class Words:
     pad: int
 
 
-def words_of(tokenizer: Any, prompt: Prompt, views: Sequence[str], image: int) -> Words:
-    """The fixed parts of a conversation by the tokenizer's own chat template."""
+def words_of(tokenizer: Any, prompt: Prompt, views: Sequence[str], image: int, examples: Sequence[int] = ()) -> Words:
+    """The fixed parts of a conversation by the tokenizer's own chat template; ``examples`` are classes of examples."""
     marks = [f"\n{view}:" for view in views]
     image_text = tokenizer.convert_ids_to_tokens(image)
     content = f"{prompt.user} {prompt.about}".strip() + "".join(mark + image_text for mark in marks)
     # An empty system message keeps templates from putting in one of their own.
-    messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": content}]
+    asked = {"role": "user", "content": content}
+    solved = [[asked, {"role": "assistant", "content": prompt.answer + prompt.endings[label]}] for label in examples]
+    messages = [{"role": "system", "content": prompt.system}, *(turn for turns in solved for turn in turns), asked]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    before, *between = text.split(image_text)
+    parts = text.split(image_text)
+    first = 1 + len(examples) * len(views)
+    before, between = parts[:first], parts[first:]
 
     def numbers(part: str) -> list[int]:
         return list(tokenizer(part, add_special_tokens=False)["input_ids"])
 
     return Words(
-        before=numbers(before),
+        before=tuple(numbers(part) for part in before),
         between=tuple(numbers(part) for part in between[:-1]),
         after=[*numbers(between[-1]), *numbers(prompt.answer)],
         answer=numbers(prompt.answer),
@@ -118,14 +125,23 @@ def sequences(
     return Sequences(embeds, torch.tensor(lengths, device=device), real, tokens)
 
 
-def common_cache(model: Any, words: Words) -> Any:
-    """Keys and values of the common beginning, for a batch of one."""
+def beginning(model: Any, words: Words, examples: ImageTokens | None = None) -> Tensor:
+    """Embeddings (T, D) of the common beginning, with the images of the ``examples`` that the words were made for."""
+    device = model.get_input_embeddings().weight.device
+    parts = [model.get_input_embeddings()(torch.tensor(part, device=device)) for part in words.before]
+    if examples is None:
+        return torch.cat(parts)
+    counts = [count for views in examples.counts for count in views]
+    images = examples.features.to(parts[0].dtype).split(counts)
+    return torch.cat([*(part for pair in zip(parts[:-1], images, strict=True) for part in pair), parts[-1]])
+
+
+def common_cache(model: Any, embeds: Tensor) -> Any:
+    """Keys and values of the common beginning ``embeds`` (T, D), for a batch of one."""
     from transformers import DynamicCache
 
-    device = model.get_input_embeddings().weight.device
-    tokens = torch.tensor([words.before], device=device)
     cache = DynamicCache(config=model.config.text_config)
-    model.model.text_model(input_ids=tokens, past_key_values=cache, use_cache=True)
+    model.model.text_model(inputs_embeds=embeds[None], past_key_values=cache, use_cache=True)
     return cache
 
 
@@ -137,10 +153,10 @@ def repeated(cache: Any, batch: int) -> Any:
     return DynamicCache(layers)
 
 
-def hidden_states(model: Any, words: Words, cache: Any, given: Sequences) -> Tensor:
+def hidden_states(model: Any, cache: Any, given: Sequences) -> Tensor:
     """Last hidden states (B, T, D) of sequences behind the common beginning in ``cache``."""
     batch, length = given.real.shape
-    begin = len(words.before)
+    begin = cache.get_seq_length()
     mask = torch.cat([given.real.new_ones(batch, begin), given.real], dim=1).long()
     position = (begin + torch.arange(length, device=mask.device)).expand(batch, -1)
     found: Tensor = model.model.text_model(

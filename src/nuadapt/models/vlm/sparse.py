@@ -23,6 +23,7 @@ from nuadapt.models.vlm.scoring import score_labels
 from nuadapt.models.vlm.sequences import (
     ImageTokens,
     Words,
+    beginning,
     common_cache,
     hidden_states,
     image_tokens,
@@ -55,6 +56,7 @@ class SparseClassifier(VLMClassifier):
         views: Sequence[str],
         *,
         reason_weight: float = 1.0,
+        examples: Sequence[int] = (),
         adapter: Path | None = None,
     ) -> None:
         base = Base(preset.name, "", "float32")
@@ -63,16 +65,26 @@ class SparseClassifier(VLMClassifier):
         else:
             adapted = load_adapter(assemble(preset), adapter, base, prompt.labels).model
         super().__init__(
-            adapted, preset, base, tokenizer(), prompt, views, view_mode="multi", reason_weight=reason_weight
+            adapted,
+            preset,
+            base,
+            tokenizer(),
+            prompt,
+            views,
+            view_mode="multi",
+            reason_weight=reason_weight,
+            examples=examples,
         )
         self.model.model.connector.requires_grad_(True)
-        self.words: Words = words_of(self.tokenizer, prompt, self.views, self.model.config.image_token_id)
+        image = self.model.config.image_token_id
+        self.words: Words = words_of(self.tokenizer, prompt, self.views, image, self.example_labels)
         self._cache: Any = None
 
     def own_names(self) -> set[str]:
         """Adapters, connector and tower; the language model is that of its package."""
         names = (name for name, _ in self.named_parameters())
-        return {n for n in names if "lora_" in n or ".connector." in n or ".vision_model." in n}
+        mine = {n for n in names if "lora_" in n or ".connector." in n or ".vision_model." in n}
+        return mine | self.example_names()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Inverse of ``state_dict``; what was computed with other weights is forgotten."""
@@ -92,10 +104,15 @@ class SparseClassifier(VLMClassifier):
     def cache(self) -> Any:
         """Keys and values of the common beginning; kept while weights cannot change."""
         if torch.is_grad_enabled() or self.training:
-            return common_cache(self.model, self.words)
+            return common_cache(self.model, self.begin())
         if self._cache is None:
-            self._cache = common_cache(self.model, self.words)
+            self._cache = common_cache(self.model, self.begin())
         return self._cache
+
+    def begin(self) -> Tensor:
+        """Embeddings (T, D) of the common beginning."""
+        shown = self.images(self.examples) if self.examples is not None else None
+        return beginning(self.model, self.words, shown)
 
     def score_labels(self, pixels: Tensor) -> LabelScores:
         """See :class:`VLMClassifier`; one pass over an event's own tokens and the tree of labels."""
@@ -104,7 +121,7 @@ class SparseClassifier(VLMClassifier):
     def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
         """See :class:`VLMClassifier`."""
         given = sequences(self.model, self.words, self.images(pixels), answers)
-        hidden = hidden_states(self.model, self.words, self.cache(), given)
+        hidden = hidden_states(self.model, self.cache(), given)
         places = torch.arange(max(map(len, answers)), device=hidden.device)
         # Position p predicts the token at p + 1; the answer begins at `length`. Behind a short answer is padding.
         at = (given.length[:, None] - 1 + places).clamp_max(hidden.shape[1] - 1)
@@ -140,7 +157,7 @@ class SparseClassifier(VLMClassifier):
         """Whole conversations padded on the left, as generation wants them."""
         answers = self.answers(labels, None) if labels is not None else None
         given = sequences(self.model, self.words, self.images(pixels), answers)
-        before = self.model.get_input_embeddings()(torch.tensor(self.words.before, device=given.embeds.device))
+        before = self.begin()
         begun = len(self.words.answer) if labels is None else 0  # `answer` itself is still to be said
         rows = [
             torch.cat([before, row[real][: int(real.sum()) - begun]])
