@@ -127,16 +127,43 @@ def simulate_lartpc(
     """
     from nuadapt.settings import build
     from nuadapt.sources.simulation.lartpc import LArTPCConfig
-    from nuadapt.sources.simulation.run import SimulationPlan, simulate
+    from nuadapt.sources.simulation.run import SimulationPlan
 
-    plan = SimulationPlan(
-        build(LArTPCConfig, _settings(config, words)),
-        seed,
-        events,
-        vertices,
-        segments,
-        workers=workers or os.cpu_count() or 1,
-    )
+    settings = build(LArTPCConfig, _settings(config, words))
+    _simulate(SimulationPlan(settings, seed, events, vertices, segments, workers=_cores(workers)), out_file)
+
+
+@simulate_app.command("minerva")
+def simulate_minerva(
+    out_file: Out,
+    words: Words = None,
+    events: Annotated[int, typer.Option(help="Number of events.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same file.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="Settings in a YAML file.", show_default=False)] = None,
+) -> None:
+    """Simulate neutrino events in a MINERvA-like detector, as particle clouds.
+
+    A stand-in for trying, testing and teaching: interactions on plastic through a parametrised reconstruction, in the
+    columns of the reader of MINERvA's tuples. An interrupted run goes on when the same command is given again.
+    """
+    from nuadapt.settings import build
+    from nuadapt.sources.simulation.minerva.config import MinervaConfig
+    from nuadapt.sources.simulation.run import SimulationPlan
+
+    settings = build(MinervaConfig, _settings(config, words))
+    _simulate(SimulationPlan(settings, seed, events, workers=_cores(workers)), out_file)
+    out.print("These events are a stand-in: parametrised, not MINERvA's own simulation.")
+
+
+def _cores(workers: int) -> int:
+    return workers or os.cpu_count() or 1
+
+
+def _simulate(plan: Any, out_file: Path) -> None:
+    """Simulate with a progress bar; what was left out is said."""
+    from nuadapt.sources.simulation.run import simulate
+
     with progress_bar("simulating") as update:
         report = simulate(plan, out_file, update)
     for note in report.notes:

@@ -192,11 +192,9 @@ class EventBatch:
     @property
     def stratum(self) -> npt.NDArray[np.int64]:
         """What splits are balanced in, (N,): the flavour label; with a cloud also pion label and interaction mode."""
-        label = self.label.astype(np.int64)
         if self.cloud is None or not self.has_truth:
-            return label
-        pions = pion_label(self["current"], self["n_charged_pions"], self["n_neutral_pions"])
-        return (label * 16 + pions) * 16 + self["mode"]
+            return self.label.astype(np.int64)
+        return cloud_strata(self.columns)
 
     def select(self, index: Array) -> EventBatch:
         """The events ``index`` (integers or a boolean mask), in that order.
@@ -242,3 +240,15 @@ class EventBatch:
             PixelMaps.concatenate(maps) if maps else None,
             Clouds.concatenate(clouds) if clouds else None,
         )
+
+
+#: Columns that the strata of clouds are made of.
+STRATUM_COLUMNS = ("nu_pdg", "current", "n_charged_pions", "n_neutral_pions", "mode")
+
+
+def cloud_strata(columns: Mapping[str, Array]) -> npt.NDArray[np.int64]:
+    """What splits of clouds are balanced in, (N,), from the STRATUM_COLUMNS: flavour, pions and interaction mode."""
+    label = flavour_label(columns["nu_pdg"], columns["current"]).astype(np.int64)
+    pions = pion_label(columns["current"], columns["n_charged_pions"], columns["n_neutral_pions"])
+    strata: npt.NDArray[np.int64] = (label * 16 + pions) * 16 + columns["mode"]
+    return strata

@@ -16,8 +16,9 @@ from nuadapt.events.store import EventStore
 from nuadapt.events.truth import Current
 from nuadapt.settings import build
 from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
-from nuadapt.sources.simulation.run import CHUNK, SimulationPlan, simulate
+from nuadapt.sources.simulation.run import SimulationPlan, simulate
 
+CHUNK = LArTPC.chunk
 SMALL = build(LArTPCConfig, {"readout": {"crop": 96}, "beam": {"energy_max": 2.0}})
 
 

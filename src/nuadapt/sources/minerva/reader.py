@@ -12,16 +12,16 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError, InputFileError
 from nuadapt.events.batch import EventBatch, Particles
-from nuadapt.events.cloud import Clouds, TokenType, features_of_tokens, kinematics, minerva_spec
-from nuadapt.events.flat import offsets_of
+from nuadapt.events.cloud import Clouds, TokenType, features_of_tokens
 from nuadapt.sources.minerva import branches, tree
+from nuadapt.sources.minerva.clouds import clouds_of, diphoton_mass
 from nuadapt.sources.minerva.objects import CHARGED_HYPOTHESES, Finder, Objects, every, is_good, merge_excess, vectors
 from nuadapt.sources.minerva.options import BEAM_ANGLE, MinervaOptions
-from nuadapt.sources.minerva.truth import rotated, truth_of
+from nuadapt.sources.minerva.truth import truth_of
 from nuadapt.sources.reading import ReadReport
 
 Array = npt.NDArray[Any]
-_MEV, _MM, _MEV_PER_CM = 1e-3, 0.1, 1e-3  # GeV, cm, GeV/cm
+_MEV, _MM = 1e-3, 0.1  # GeV, cm
 #: Event-level energies: our column, its branch.
 _ENERGIES = {
     "muon_fuzz_energy": "muon_fuzz_energy",
@@ -105,12 +105,12 @@ def cloud_of(chunk: tree.Chunk, options: MinervaOptions, broken: Counter[str]) -
     muons, photons, blobs, (prongs, hypotheses) = find.muons(), find.photons(), find.blobs(), find.prongs()
     few_blobs = merge_excess(blobs, options.max_blobs, TokenType.MERGED_BLOBS, options.merging)
     few_prongs = merge_excess(prongs, options.max_prongs, TokenType.MERGED_PRONGS, options.merging)
-    clouds = _clouds(Objects.join([muons, photons, few_blobs, few_prongs]), chunk.n, options)
+    clouds = clouds_of(Objects.join([muons, photons, few_blobs, few_prongs]), chunk.n, options.frame)
     all_events, all_hypotheses = find.prong_hypotheses()
     features: dict[str, Array] = {
         "entry": chunk.first + np.arange(chunk.n),
         "n_michel_tags": np.maximum(chunk["improved_nmichel"], -1),
-        "diphoton_mass": _diphoton_mass(photons, chunk.n),
+        "diphoton_mass": diphoton_mass(photons, chunk.n),
         "n_charged_prongs": _per_event(prongs.event, hypotheses, chunk.n),
         "n_muons_found": find.muon_found(),
         "n_charged_prongs_found": _per_event(all_events, all_hypotheses, chunk.n),
@@ -121,28 +121,9 @@ def cloud_of(chunk: tree.Chunk, options: MinervaOptions, broken: Counter[str]) -
     return clouds, features
 
 
-def _clouds(objects: Objects, n: int, options: MinervaOptions) -> Clouds:
-    """Objects (MeV, mm, detector axes) as tokens (GeV, cm, angles in the frame asked for)."""
-    angle = BEAM_ANGLE if options.frame == "beam" else 0.0
-    columns: dict[str, Array] = dict(kinematics(rotated(objects.p3, angle) * _MEV, objects.energy * _MEV))
-    columns |= {"type": objects.kind, "dedx": objects.dedx * _MEV_PER_CM, "time": objects.time}
-    columns |= {axis: objects.position[:, i] * _MM for i, axis in enumerate("xyz")}
-    return Clouds.make(minerva_spec(options.frame), offsets_of(np.bincount(objects.event, minlength=n)), columns)
-
-
 def _per_event(event: Array, hypotheses: Array, n: int) -> Array:
     """How many charged hypotheses each event has, (n,)."""
     return np.bincount(event[np.isin(hypotheses, CHARGED_HYPOTHESES)], minlength=n)
-
-
-def _diphoton_mass(photons: Objects, n: int) -> Array:
-    """Invariant mass (n,) in GeV of the two photons; NaN unless there are two with a direction."""
-    directed = photons.take((photons.p3 != 0).any(axis=1))
-    px, py, pz = (np.bincount(directed.event, directed.p3[:, i], n) for i in range(3))
-    energy = np.bincount(directed.event, directed.energy, n)
-    square = energy**2 - px**2 - py**2 - pz**2
-    two = np.bincount(directed.event, minlength=n) == 2
-    return np.where(two, np.sqrt(np.maximum(square, 0.0)) * _MEV, np.nan)
 
 
 def _energies(chunk: tree.Chunk, find: Finder) -> dict[str, Array]:

@@ -6,9 +6,9 @@ number of workers or on how often the run was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from nuadapt.errors import ConfigError
 from nuadapt.events.batch import EventBatch, Particles
 from nuadapt.events.pixelmap import PixelMaps
 from nuadapt.events.schema import FIELDS, truth_names
+from nuadapt.events.store import Layout
 from nuadapt.events.truth import Current
 from nuadapt.sources.larnd import SegmentEvent
 from nuadapt.sources.simulation.detector import DetectorConfig, ReadoutConfig
@@ -71,6 +72,10 @@ class LArTPCConfig:
 class LArTPC:
     """The simulated detector with its beam: turns event numbers, vertices or segments into an EventBatch."""
 
+    name: ClassVar[str] = "simulate lartpc"
+    source: ClassVar[str] = "nuadapt-lartpc"
+    chunk: ClassVar[int] = 32
+
     def __init__(self, config: LArTPCConfig, seed: int) -> None:
         self.config, self.seed = config, seed
         self.box = Box(config.detector.low, config.detector.high)
@@ -79,11 +84,16 @@ class LArTPC:
         self._species = np.array(list(beam.flavours), dtype=np.int64)
         self._shares = np.cumsum(np.array(list(beam.flavours.values())) / sum(beam.flavours.values()))
 
+    @property
+    def layout(self) -> Layout:
+        """What its events have."""
+        return Layout(has_truth=True, has_particles=True, map_spec=self.config.readout.map_spec)
+
     def stream(self, event: int) -> np.random.Generator:
         """The random stream of one event."""
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, event])))
 
-    def simulate(self, numbers: Iterable[int], source: str) -> EventBatch:
+    def simulate(self, numbers: Sequence[int], source: str) -> EventBatch:
         """Events of the built-in generator with these numbers."""
         results = []
         for number in numbers:

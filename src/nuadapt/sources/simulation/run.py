@@ -6,16 +6,16 @@ import hashlib
 import itertools
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError
-from nuadapt.events.batch import EventBatch
+from nuadapt.events.batch import STRATUM_COLUMNS, EventBatch, cloud_strata
 from nuadapt.events.splits import assign_splits, hash_keys
 from nuadapt.events.store import EventStore, EventWriter, Layout
 from nuadapt.events.truth import flavour_label
@@ -24,11 +24,32 @@ from nuadapt.sources.larnd import SegmentEvent, read_segments
 from nuadapt.sources.nuhepmc import read_vertices
 from nuadapt.sources.reading import ReadReport
 from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
+from nuadapt.sources.simulation.minerva.config import MinervaConfig
+from nuadapt.sources.simulation.minerva.detector import MinervaLike
 from nuadapt.sources.simulation.vertex import ExternalVertex
 
-#: Events per task and per stored batch. Part of what a run is: resuming counts in these.
-CHUNK = 32
 Progress = Callable[[int, int], None]
+
+
+class Detector(Protocol):
+    """A simulation: turns event numbers into events.
+
+    ``name`` goes into the record, ``source`` into the keys. ``chunk`` events make a task and a stored batch; resuming
+    counts in these.
+    """
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    chunk: ClassVar[int]
+
+    @property
+    def layout(self) -> Layout:
+        """What its events have."""
+
+    def simulate(self, numbers: Sequence[int], source: str) -> EventBatch:
+        """Events with these numbers."""
+
+
 #: One task: (first event number, number of events, what another tool made of them or None).
 Given = list[ExternalVertex] | list[SegmentEvent] | None
 Task = tuple[int, int, Given]
@@ -36,9 +57,10 @@ Task = tuple[int, int, Given]
 
 @dataclass(frozen=True, slots=True)
 class SimulationPlan:
-    """What to simulate. ``events`` None means all of ``vertices`` (NuHepMC) or ``segments`` (edep-sim deposits)."""
+    """What to simulate. ``events`` None means all of ``vertices`` (NuHepMC) or ``segments`` (edep-sim deposits), which
+    the LArTPC takes."""
 
-    config: LArTPCConfig
+    config: LArTPCConfig | MinervaConfig
     seed: int = 1
     events: int | None = None
     vertices: Path | None = None
@@ -48,6 +70,8 @@ class SimulationPlan:
     def __post_init__(self) -> None:
         if self.vertices and self.segments:
             raise ConfigError("vertices and segments both say what happens; give one of them")
+        if self.input is not None and not isinstance(self.config, LArTPCConfig):
+            raise ConfigError("this simulation makes its own interactions", expected="no vertices and no segments")
         if self.events is None and self.input is None:
             raise ConfigError("how many events?", next_step="Give --events N")
         if self.events is not None and self.events < 1:
@@ -61,12 +85,27 @@ class SimulationPlan:
         """What decides the content of the file; the number of workers does not."""
         given = {"file": self.input.name, "sha256": _sha256(self.input)} if self.input else None
         return make_record(
-            "simulate lartpc",
+            self.kind.name,
             self.config.as_dict(),
             seed=self.seed,
             events=self.events,
             input=given,
         )
+
+    @property
+    def kind(self) -> type[Detector]:
+        """The simulation that takes these settings."""
+        return LArTPC if isinstance(self.config, LArTPCConfig) else MinervaLike
+
+    def detector(self) -> Detector:
+        """The simulation itself.
+
+        Raises:
+            ConfigError: impossible settings.
+        """
+        if isinstance(self.config, LArTPCConfig):
+            return LArTPC(self.config, self.seed)
+        return MinervaLike(self.config, self.seed)
 
     @property
     def input(self) -> Path | None:
@@ -76,7 +115,7 @@ class SimulationPlan:
     @property
     def source(self) -> str:
         """Source name in the event keys."""
-        return self.input.name if self.input else "nuadapt-lartpc"
+        return self.input.name if self.input else self.kind.source
 
 
 def _sha256(path: Path) -> str:
@@ -88,12 +127,12 @@ def _sha256(path: Path) -> str:
         raise InputFileError(f"cannot read this file ({error})", where=path) from error
 
 
-_detector: LArTPC | None = None
+_detector: Detector | None = None
 
 
-def _start_worker(config: LArTPCConfig, seed: int) -> None:
+def _start_worker(plan: SimulationPlan) -> None:
     global _detector
-    _detector = LArTPC(config, seed)
+    _detector = plan.detector()
 
 
 def _work(task: Task, source: str) -> EventBatch:
@@ -102,10 +141,12 @@ def _work(task: Task, source: str) -> EventBatch:
     return _run_task(_detector, task, source)
 
 
-def _run_task(detector: LArTPC, task: Task, source: str) -> EventBatch:
+def _run_task(detector: Detector, task: Task, source: str) -> EventBatch:
     first, count, given = task
     if given is None:
         return detector.simulate(range(first, first + count), source)
+    if not isinstance(detector, LArTPC):
+        raise DataError("only the LArTPC takes vertices or segments")
     segments = [event for event in given if isinstance(event, SegmentEvent)]
     if segments:
         return detector.simulate_segments(segments, source)
@@ -116,25 +157,25 @@ def _tasks(plan: SimulationPlan, done: int, report: ReadReport) -> Iterator[Task
     """Chunks of events that are still to do."""
     if plan.input is None:
         total = plan.events or 0
-        for first in range(done, total, CHUNK):
-            yield first, min(CHUNK, total - first), None
+        for first in range(done, total, plan.kind.chunk):
+            yield first, min(plan.kind.chunk, total - first), None
         return
     given: Iterator[Any] = (
         read_vertices(plan.vertices, report) if plan.vertices else read_segments(plan.input, report=report)
     )
     first = done
-    for chunk in _chunks(itertools.islice(given, done, plan.events)):
+    for chunk in _chunks(itertools.islice(given, done, plan.events), plan.kind.chunk):
         yield first, len(chunk), chunk
         first += len(chunk)
 
 
-def _chunks(given: Iterator[Any]) -> Iterator[list[Any]]:
-    """CHUNK at a time; what was read before a damaged file raises is delivered first."""
+def _chunks(given: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    """``size`` at a time; what was read before a damaged file raises is delivered first."""
     chunk: list[Any] = []
     try:
         for item in given:
             chunk.append(item)
-            if len(chunk) == CHUNK:
+            if len(chunk) == size:
                 yield chunk
                 chunk = []
     except InputFileError:
@@ -148,12 +189,12 @@ def _chunks(given: Iterator[Any]) -> Iterator[list[Any]]:
 def _results(plan: SimulationPlan, tasks: Iterable[Task]) -> Iterator[EventBatch]:
     """Batches in task order, from this process or from ``plan.workers`` others."""
     if plan.workers == 1:
-        detector = LArTPC(plan.config, plan.seed)
+        detector = plan.detector()
         for task in tasks:
             yield _run_task(detector, task, plan.source)
         return
     context = multiprocessing.get_context("spawn")  # forked HDF5 and numba state is not safe
-    with ProcessPoolExecutor(plan.workers, context, _start_worker, (plan.config, plan.seed)) as pool:
+    with ProcessPoolExecutor(plan.workers, context, _start_worker, (plan,)) as pool:
         waiting: deque[Future[EventBatch]] = deque()
         damage: InputFileError | None = None
         try:
@@ -178,10 +219,9 @@ def simulate(plan: SimulationPlan, out: Path, progress: Progress | None = None) 
         OutputError: ``out`` is a finished file, or an unfinished one of another plan.
         InputFileError: the vertices file cannot be read.
     """
-    LArTPC(plan.config, plan.seed)  # refuses impossible settings before anything is written
+    detector = plan.detector()  # refuses impossible settings before anything is written
     record, report = plan.record(), ReadReport()
-    layout = Layout(has_truth=True, has_particles=True, map_spec=plan.config.readout.map_spec)
-    writer = _open_writer(out, layout, record)
+    writer = _open_writer(out, detector.layout, record, plan.kind.chunk)
     done = writer.n_events
     try:
         with writer:
@@ -201,7 +241,7 @@ def simulate(plan: SimulationPlan, out: Path, progress: Progress | None = None) 
     return report
 
 
-def _open_writer(out: Path, layout: Layout, record: dict[str, Any]) -> EventWriter:
+def _open_writer(out: Path, layout: Layout, record: dict[str, Any], chunk: int) -> EventWriter:
     """A new writer, or one that resumes an unfinished file of the same plan."""
     if not out.exists():
         return EventWriter.create(out, layout, record)
@@ -214,7 +254,7 @@ def _open_writer(out: Path, layout: Layout, record: dict[str, Any]) -> EventWrit
                 where=out,
                 next_step="Repeat the command that began it, choose another name, or remove it",
             )
-    return EventWriter.resume(out, CHUNK)
+    return EventWriter.resume(out, chunk)
 
 
 def _splits(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -222,4 +262,7 @@ def _splits(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     with EventStore(path) as store:
         run, subrun, event, source = (store.column(n) for n in ("run", "subrun", "event", "source"))
         hashes = hash_keys(run, subrun, event, source, store.sources)
-        return assign_splits(hashes, flavour_label(store.column("nu_pdg"), store.column("current")))
+        columns = {name: store.column(name) for name in STRATUM_COLUMNS}
+        if store.layout.cloud_spec is not None:
+            return assign_splits(hashes, cloud_strata(columns))
+        return assign_splits(hashes, flavour_label(columns["nu_pdg"], columns["current"]))
