@@ -258,6 +258,16 @@ def test_a_study_ends_with_a_page_and_is_not_done_twice(tiny):
     before = [file.stat().st_mtime_ns for file in kept]
     page = run(tiny, TINY)
     assert [file.stat().st_mtime_ns for file in kept] == before
+    finished = {**TINY, "models": {"ready": {"run": str(tiny / "out" / "models" / "cnn")}}}
+    run(tiny / "other", finished)
+    assert not (tiny / "other" / "out" / "models").exists()
+    theirs, ours = (
+        (folder / "out" / "evaluations" / name / "predictions.parquet").read_bytes()
+        for folder, name in ((tiny, "cnn-test"), (tiny / "other", "ready-test"))
+    )
+    assert theirs == ours
+    lost = {"title": "Lost", "models": {"ready": {"run": str(tiny / "no")}}, "scales": {"smoke": {"events": 5}}}
+    assert "no such folder" in left_out(load_study(written(tiny / "lost", lost), "smoke"))["ready"]
     for name in ("cnn-test", "cnn-test-coarsen2-mean", "cnn-noise"):
         assert (tiny / "out" / "evaluations" / name / "metrics.json").is_file()
     record = json.loads((tiny / "out" / "evaluations" / "cnn-noise" / "record.json").read_text())

@@ -95,6 +95,7 @@ VIT, VLM = GIVEN["models"]["vit"], GIVEN["models"]["vlm"]
         ({"title": ""}, "needs 'title'"),
         ({"models": {"vit": {**VIT, "trian": 1}, "vlm": VLM}}, "trian.*train"),
         ({"models": {"vit": {}, "vlm": VLM}}, "model vit.*lacks 'train'"),
+        ({"models": {"vit": {**VIT, "run": "somewhere"}, "vlm": VLM}}, "model vit.*somewhere is finished"),
         ({"models": {"vit": {**VIT, "train": "vit-smok"}, "vlm": VLM}}, "vit-smoke"),
         ({"models": {"vit": {**VIT, "words": ["epoch=1"]}, "vlm": VLM}}, "epoch.*epochs"),
         ({"models": {"vit": {**VIT, "explain": {"reason": 1}}, "vlm": VLM}}, "reason.*reasons"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nuadapt.errors import DataError, MissingExtraError, OutputError
+from nuadapt.errors import DataError, InputFileError, MissingExtraError, OutputError
 from nuadapt.events.store import EventStore
 from nuadapt.recipes.study import TEST, EvaluationPlan, EventSet, Study, load_study
 from nuadapt.recipes.trials import ExtraFigure, Trial
@@ -71,7 +71,8 @@ def left_out(study: Study) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, plan in study.models.items():
         lost = [other for other in plan.takes.values() if other in found]
-        reason = f"it takes a part of {lost[0]}, which is left out" if lost else _missing(study.training(name))
+        missing = _missing(study.training(name)) if plan.train else _missing_run(plan.run)
+        reason = f"it takes a part of {lost[0]}, which is left out" if lost else missing
         if reason:
             found[name] = reason
     return found
@@ -91,6 +92,17 @@ def _missing(config: TrainingConfig) -> str:
     try:
         language_file()
     except MissingExtraError as error:
+        return str(error)
+    return ""
+
+
+def _missing_run(run: str) -> str:
+    """Why a finished model cannot be used here; empty if it can."""
+    from nuadapt.models.run import load_run
+
+    try:
+        load_run(Path(run))
+    except (InputFileError, MissingExtraError) as error:
         return str(error)
     return ""
 
@@ -132,16 +144,20 @@ class Running:
     say: Callable[[str], None]
 
     def run_folder(self, model: str) -> Path:
-        """Where a model is trained."""
-        return self.out / "models" / model
+        """Where a model is trained, or is already."""
+        from nuadapt.models.run import run_folder
+
+        plan = self.study.models[model]
+        return run_folder(plan.run) if plan.run else self.out / "models" / model
 
     def model(self, name: str) -> list[Path]:
         """Train one model and ask it everything; gives the folders of its evaluations."""
         plan = self.study.models[name]
         data, run = self.events(TEST), self.run_folder(name)
-        self._train(name, data)
-        if plan.calibrate:
-            self._calibrate(name, data)
+        if plan.train:
+            self._train(name, data)
+            if plan.calibrate:
+                self._calibrate(name, data)
         folders = [self._evaluate(name, question) for question in plan.evaluate]
         if plan.explain is not None:
             from nuadapt.evaluation.evaluate import evaluate
@@ -180,7 +196,7 @@ class Running:
     def _train(self, name: str, data: Path) -> None:
         from nuadapt.training.fit import train
 
-        runs = {other: _place(self.run_folder(other)) for other in self.study.models}
+        runs = {other: _place(self.run_folder(other)) for other in self.study.models[name].takes.values()}
         with self.progress_bar(f"{name}: training") as update:
             train(self.study.training(name, runs), data, self.run_folder(name), progress=update)
 

@@ -54,9 +54,10 @@ class EvaluationPlan:
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """One model: how it is trained, and what it is asked."""
+    """One model: how it is trained, or where it is, and what it is asked."""
 
-    train: str  # training recipe: a name, or a YAML file beside the study's; {scale} stands for the scale
+    train: str = ""  # training recipe: a name, or a YAML file beside the study's; {scale} stands for the scale
+    run: str = ""  # or a finished run: a model that comes with nuadapt, or a folder
     words: tuple[str, ...] = ()  # settings of the recipe that are changed, as key=value
     takes: dict[str, str] = field(default_factory=dict)  # setting of the recipe -> earlier model whose run it is given
     calibrate: bool = True  # on the validation events
@@ -95,7 +96,8 @@ class Study:
                         expected=nearest(question.events, (TEST, *self.sets)),
                     )
             earlier.append(name)
-            self.training(name)
+            if plan.train:
+                self.training(name)
 
     def training(self, model: str, runs: Mapping[str, str] | None = None) -> TrainingConfig:
         """Settings of one model's training. ``runs``: the run folder of each model; none: their names stand for them.
@@ -113,7 +115,7 @@ class Study:
     @property
     def heading(self) -> str:
         """Title of the report: also which models saw only a part of the training events."""
-        limits = {name: self.training(name).train_events for name in self.models}
+        limits = {name: self.training(name).train_events for name, plan in self.models.items() if plan.train}
         fewer = ", ".join(f"{name} {n}" for name, n in limits.items() if n)
         size = f"{self.scale} scale, {self.events.events} events"
         return f"{self.title} ({size}{f'; training events at most: {fewer}' if fewer else ''})"
@@ -122,7 +124,7 @@ class Study:
         """By kind and name, what the results of each part depend on, beside what the part itself checks."""
         models = {
             name: {
-                "training": self.training(name).of_result(),
+                "training": self.training(name).of_result() if plan.train else plan.run,
                 "calibrate": plan.calibrate,
                 "explain": asdict(plan.explain) if plan.explain else None,
             }
@@ -214,8 +216,12 @@ def _model(given: dict[str, Any], more: dict[str, Any], asked: tuple[EvaluationP
     words = [*given.pop("words", []), *more.get("words", [])]
     values = {**given, **more, "words": words}
     own, explain = values.pop("evaluate", None), values.pop("explain", None)
-    if "train" not in values:
-        raise ConfigError("the model lacks 'train', the recipe of its training", where=where)
+    if not values.get("train") and not values.get("run"):
+        raise ConfigError("the model lacks 'train', the recipe of its training, or 'run', a finished one", where=where)
+    if values.get("run") and (values.get("train") or words or values.get("takes")):
+        raise ConfigError(
+            f"the model {values['run']} is finished", where=where, expected="no train, no words and no takes"
+        )
     return replace(
         build(ModelPlan, values, where=where),
         evaluate=asked if own is None else _questions(own, where),

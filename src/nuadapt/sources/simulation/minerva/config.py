@@ -82,7 +82,7 @@ class ResponseConfig:
     least_blob: float = 1.5e-3
     noise_blobs: float = 0.4  # a spill's other activity, per event
     noise_energy: float = 0.006
-    # Energy that hadrons leave behind where they interact, beyond nuclear breakup; and that neutrons leave; assumptions.
+    # Shares of the kinetic energy that hadrons leave where they interact, and neutrons, beyond breakup; assumptions.
     visible_of_interacting: float = 0.55
     visible_of_neutrons: float = 0.25
     outer_share: float = 0.1  # of the energy beyond the inner detector that the outer one sees

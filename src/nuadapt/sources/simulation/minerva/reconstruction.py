@@ -1,8 +1,8 @@
 """From the particles leaving the nucleus to reconstructed objects: tracks, photons, blobs, Michel tags, recoil sums.
 
 All events of a chunk at once; every array has one row per particle (or per object), with the event that it belongs to.
-GeV, cm, ns, detector axes; the objects that come out are those of the MINERvA reader (MeV, mm, ns), and become tokens by
-the same code.
+GeV, cm, ns, detector axes; the objects that come out are those of the MINERvA reader (MeV, mm, ns), and become tokens
+by the same code.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _muons(
 def _reaches_minos(
     rows: Rows, start: FloatArray, direction: FloatArray, passed: Passage, config: ResponseConfig
 ) -> Array:
-    """Whether muons have a track in MINOS: enough energy, through the downstream end or past it, inside the aperture."""
+    """Whether muons have a track in MINOS, (n,): forward, with enough energy, and arriving inside the aperture."""
     forward = direction[:, 2] > 0.5
     way = np.where(forward, (config.minos_z - start[:, 2]) / np.maximum(direction[:, 2], 0.5), np.inf)
     there = np.where(forward[:, None], start + np.where(forward, way, 0.0)[:, None] * direction, np.inf)
