@@ -54,7 +54,19 @@ def test_names_and_titles_are_those_of_truth() -> None:
     flavour, pion = load_task("flavour"), load_task("pion")
     assert (flavour.classes, flavour.titles) == (FLAVOUR_CLASSES, tuple(FLAVOUR_TITLES.values()))
     assert (pion.classes, pion.titles) == (PION_CLASSES, tuple(PION_TITLES.values()))
-    assert set(task_names()) == {"flavour", "pion"}
+    assert set(task_names()) == {"flavour", "pion", "available_energy"}
+
+
+def test_an_energy_is_a_task_without_classes() -> None:
+    task = load_task("available_energy")
+    assert (task.classes, task.columns) == ((), ("available_energy_minerva_ml",))
+    energy = np.array([0.5, np.nan])
+    np.testing.assert_array_equal(task.target({"available_energy_minerva_ml": energy}), energy.astype("f4"))
+    assert Task.from_dict(task.as_dict()) == task
+    with pytest.raises(ConfigError, match="no true energy 'blob_energy'"):
+        Task.from_dict({"energy": "blob_energy"})
+    with pytest.raises(DataError, match="no column 'available_energy_minerva_ml'"):
+        task.target({})
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:

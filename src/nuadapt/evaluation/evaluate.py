@@ -32,8 +32,10 @@ from nuadapt.evaluation.predict import (
     PredictConfig,
     Stopwatch,
     chosen_views,
+    image_input,
     peak_memory_mb,
     predict_batches,
+    reads_clouds,
 )
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import Model, Progress
@@ -46,7 +48,7 @@ from nuadapt.record import make_record, read_json, write_json
 if TYPE_CHECKING:
     from nuadapt.evaluation.explain.stage import ExplainConfig
 
-FILES = ("record.json", "predictions.parquet", "metrics.json", "curves.npz", "gallery.npz")
+FILES = ("record.json", "predictions.parquet", "metrics.json", "curves.npz")
 _PARTS = "parts"  # folder of finished parts while the model runs
 _EVENTS_PER_PART = 512
 
@@ -133,14 +135,16 @@ def evaluate_model(
     with EventStore(data) as store:
         rows = usable_rows(store, model, config)
         record = evaluation_record(model, store, rows, config, calibration)
-        if _prepared(out, record) and all((out / name).is_file() for name in FILES):
+        files = FILES if reads_clouds(model) else (*FILES, "gallery.npz")
+        if _prepared(out, record) and all((out / name).is_file() for name in files):
             return dict(read_json(out / "metrics.json"))
         raw, stopwatch = _predicted(model, store, rows, config, out, progress)
         predictions = raw if calibration is None else calibration.applied(raw)
         predictions.write(out / "predictions.parquet")
         if config.csv:
             predictions.write(out / "predictions.csv")
-        write_gallery(out / "gallery.npz", _gallery(predictions, store, rows, model, config))
+        if not reads_clouds(model):
+            write_gallery(out / "gallery.npz", _gallery(predictions, store, rows, model, config))
     write_npz(out / "curves.npz", curves_of(Sample.of(predictions)))
     metrics = all_metrics(predictions, config, stopwatch)
     if calibration is not None:
@@ -256,13 +260,20 @@ def usable_rows(store: EventStore, model: Model, config: EvaluationConfig) -> np
 
 
 def _check_views(store: EventStore, model: Model, config: EvaluationConfig) -> None:
-    """Find out about missing views before the first event is read."""
+    """Find out about missing views, or clouds of another kind, before the first event is read."""
+    if reads_clouds(model):
+        clouds: Any = model.input
+        if store.layout.cloud_spec is None:
+            raise DataError("these events have no particle clouds", where=store.path)
+        clouds.check(store.layout.cloud_spec)
+        return
+    views = image_input(model).views
     spec = store.layout.map_spec
     if spec is None:
-        raise DataError("these events have no pixel maps", where=store.path, expected=", ".join(model.input.views))
+        raise DataError("these events have no pixel maps", where=store.path, expected=", ".join(views))
     empty = np.empty(0)
     maps = PixelMaps(spec, np.zeros(1, np.int64), *(empty,) * 3, np.empty((0, spec.n_views, 2)))  # type: ignore[arg-type]
-    chosen_views(maps, model.input.views, config.predict.views)
+    chosen_views(maps, views, config.predict.views)
 
 
 def _prepared(out: Path, record: dict[str, Any]) -> bool:
@@ -340,7 +351,7 @@ def _gallery(
     batch = store.read(rows[[c.row for c in chosen]])
     if batch.pixelmap is None:
         raise DataError("these events have no pixel maps", where=store.path)
-    maps = batch.pixelmap.select_views(config.predict.views or model.input.views)
+    maps = batch.pixelmap.select_views(config.predict.views or image_input(model).views)
     maps = maps.coarsen(config.predict.coarsen, config.predict.coarsen_how)
     at = vertices(batch)
     events = [describe(predictions, choice, at[i]) for i, choice in enumerate(chosen)]

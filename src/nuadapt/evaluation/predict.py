@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError, DataError
 from nuadapt.evaluation.predictions import Predictions
-from nuadapt.evaluation.protocol import Model, Progress
+from nuadapt.evaluation.protocol import Input, Model, Progress
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import PixelMaps
 
@@ -103,18 +103,20 @@ def iter_predictions(
     for batch in batches:
         for start in range(0, len(batch), config.batch_size):
             piece = batch.select(np.arange(start, min(start + config.batch_size, len(batch))))
-            maps = maps_for(model, piece, config)
+            prepared = prepare(model, piece, config)
             if not warm:
-                _posterior(model, maps.select(np.arange(1)), config)  # first calls allocate and compile
+                _posterior(model, prepared.select(np.arange(1)), config)  # first calls allocate and compile
                 warm = True
             began = time.perf_counter()
-            probability = _posterior(model, maps, config)
+            probability = _posterior(model, prepared, config)
             if stopwatch is not None:
                 stopwatch.seconds.append(time.perf_counter() - began)
                 stopwatch.events.append(len(piece))
-            rows = Predictions.of_batch(piece, probability, model.task, model.id)
+            rows = Predictions.of_batch(
+                piece, probability, model.task, model.id, "cloud" if reads_clouds(model) else "pixelmap"
+            )
             if config.explain:
-                said = model.reasons(images_for(model, maps, config), rows.label)
+                said = model.reasons(images_for(model, maps_for(model, piece, config), config), rows.label)
                 rows = replace(rows, reason=np.array(said, dtype=object))
             yield rows
             done += len(piece)
@@ -122,16 +124,51 @@ def iter_predictions(
                 progress(done, max(total, done))
 
 
-def _posterior(model: Model, maps: PixelMaps, config: PredictConfig) -> npt.NDArray[np.float64]:
+def prepare(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMaps | EventBatch:
+    """What the model answers from: the pixel maps of ``batch`` with its views, or the batch for its clouds.
+
+    Raises:
+        DataError: not what the model reads; clouds cannot be coarsened, and have no views; an energy is asked for.
+    """
+    if model.task.energy:
+        raise DataError(f"the model {model.id} gives an energy, and predictions are class probabilities so far")
+    if not reads_clouds(model):
+        return maps_for(model, batch, config)
+    if config.coarsen != 1 or config.views is not None:
+        raise DataError(f"the model {model.id} reads particle clouds", expected="no coarsen and no views")
+    return batch
+
+
+def _posterior(model: Model, prepared: PixelMaps | EventBatch, config: PredictConfig) -> npt.NDArray[np.float64]:
     """Class probabilities, shape (N, C)."""
-    return model.posterior(images_for(model, maps, config))
+    if isinstance(prepared, PixelMaps):
+        return model.posterior(images_for(model, prepared, config))
+    clouds: Any = model.input
+    return model.posterior(clouds.arrays(prepared))
+
+
+def reads_clouds(model: Model) -> bool:
+    """Whether the model reads particle clouds; else it reads pixel maps."""
+    return hasattr(model.input, "arrays")
+
+
+def image_input(model: Model) -> Input:
+    """How the model wants its pixel maps.
+
+    Raises:
+        DataError: it reads particle clouds.
+    """
+    if reads_clouds(model):
+        raise DataError(f"the model {model.id} reads particle clouds", expected="a model of pixel maps")
+    found: Any = model.input
+    return found  # type: ignore[no-any-return]
 
 
 def images_for(model: Model, maps: PixelMaps, config: PredictConfig) -> npt.NDArray[np.float32]:
     """What the model sees of ``maps``, at the resolution asked for: grey images (N, V, H, W)."""
     if config.coarsen_how is not None:
-        return model.input.images(maps.coarsen(config.coarsen, config.coarsen_how))
-    return model.input.images(maps, extra_coarsen=config.coarsen)
+        return image_input(model).images(maps.coarsen(config.coarsen, config.coarsen_how))
+    return image_input(model).images(maps, extra_coarsen=config.coarsen)
 
 
 def maps_for(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMaps:
@@ -141,8 +178,8 @@ def maps_for(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMap
         DataError: no pixel maps, or a view is missing.
     """
     if batch.pixelmap is None:
-        raise DataError("these events have no pixel maps", expected=f"the views {', '.join(model.input.views)}")
-    return chosen_views(batch.pixelmap, model.input.views, config.views)
+        raise DataError("these events have no pixel maps", expected=f"the views {', '.join(image_input(model).views)}")
+    return chosen_views(batch.pixelmap, image_input(model).views, config.views)
 
 
 def chosen_views(maps: PixelMaps, wanted: Sequence[str], standing_in: Sequence[str] | None) -> PixelMaps:

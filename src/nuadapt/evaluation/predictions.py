@@ -97,7 +97,9 @@ class Predictions:
         return [f.name for f in fields(self) if f.name not in _CONSTANTS and getattr(self, f.name) is not None]
 
     @classmethod
-    def of_batch(cls, batch: EventBatch, probability: Array, task: Task, model: str) -> Predictions:
+    def of_batch(
+        cls, batch: EventBatch, probability: Array, task: Task, model: str, representation: str = "pixelmap"
+    ) -> Predictions:
         """Rows for the events of ``batch`` with their ``probability`` (N, C); the label is the largest one.
 
         Raises:
@@ -111,7 +113,7 @@ class Predictions:
         zeros = np.zeros(n, dtype=np.int64)
         made = cls(
             classes=task.classes,
-            representation="pixelmap",
+            representation=representation,
             model=model,
             source=np.array(batch.sources or ("",), dtype=object)[batch["source"]],
             run=batch["run"].astype(np.int64),

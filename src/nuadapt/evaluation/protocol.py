@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nuadapt.events.batch import EventBatch
+from nuadapt.events.cloud import CloudSpec
 from nuadapt.events.pixelmap import PixelMaps
 from nuadapt.events.tasks import Task
 
@@ -29,6 +31,23 @@ class Input(Protocol):
         """For the record."""
 
 
+class CloudInput(Protocol):
+    """How a model of particle clouds wants its events."""
+
+    def arrays(self, events: EventBatch) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that it reads, by name."""
+
+    def check(self, spec: CloudSpec) -> None:
+        """Raises DataError for clouds that it cannot read."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the record."""
+
+
+#: What a model reads of a batch: grey images (B, V, H, W), or the arrays of its clouds by name.
+Inputs = npt.NDArray[np.float32] | dict[str, npt.NDArray[Any]]
+
+
 class Model(Protocol):
     """A model that is ready to answer."""
 
@@ -45,15 +64,15 @@ class Model(Protocol):
         """Class names; the index is the label."""
 
     @property
-    def input(self) -> Input:
+    def input(self) -> Input | CloudInput:
         """What the model reads."""
 
     @property
     def record(self) -> dict[str, Any]:
         """How the model was made."""
 
-    def posterior(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Class probabilities, shape (B, C), for images of shape (B, V, H, W)."""
+    def posterior(self, inputs: Inputs) -> npt.NDArray[np.float64]:
+        """Class probabilities, shape (B, C), for images of shape (B, V, H, W) or the arrays of clouds."""
 
     @property
     def gives_reasons(self) -> bool:

@@ -90,17 +90,20 @@ class Task:
     """A question about events.
 
     ``classes`` are in label order (the index is the label), ``titles`` what people call them, ``conditions`` what all
-    holds for the events of each.
+    holds for the events of each. Without classes, the question is how much the column ``energy`` (GeV) is.
     """
 
     name: str
     classes: tuple[str, ...]
     titles: tuple[str, ...]
     conditions: tuple[tuple[Condition, ...], ...]
+    energy: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns that tell the classes apart."""
+        """Columns that the answer follows from."""
+        if self.energy:
+            return (self.energy,)
         return tuple(dict.fromkeys(c.column for conditions in self.conditions for c in conditions))
 
     def label(self, columns: Mapping[str, Array], n: int) -> npt.NDArray[np.int64]:
@@ -111,12 +114,7 @@ class Task:
         Raises:
             DataError: a column is missing.
         """
-        missing = [name for name in self.columns if name not in columns]
-        if missing:
-            raise DataError(
-                f"these events have no column '{missing[0]}', which the task '{self.name}' needs",
-                expected=nearest(missing[0], columns),
-            )
+        self._check(columns)
         label = np.full(n, NO_LABEL, dtype=np.int64)
         for index, conditions in enumerate(self.conditions):
             mine = label == NO_LABEL
@@ -125,8 +123,27 @@ class Task:
             label[mine] = index
         return label
 
+    def target(self, columns: Mapping[str, Array]) -> npt.NDArray[np.float32]:
+        """True energy (n,) in GeV, NaN where it is not known.
+
+        Raises:
+            DataError: the column is missing.
+        """
+        self._check(columns)
+        return np.asarray(columns[self.energy], dtype=np.float32)
+
+    def _check(self, columns: Mapping[str, Array]) -> None:
+        missing = [name for name in self.columns if name not in columns]
+        if missing:
+            raise DataError(
+                f"these events have no column '{missing[0]}', which the task '{self.name}' needs",
+                expected=nearest(missing[0], columns),
+            )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a record."""
+        if self.energy:
+            return {"name": self.name, "energy": self.energy}
         classes = {
             name: {"title": title, "where": {c.column: c.plain() for c in conditions}}
             for name, title, conditions in zip(self.classes, self.titles, self.conditions, strict=True)
@@ -140,6 +157,12 @@ class Task:
         Raises:
             ConfigError: another form, fewer than two classes, classes of one title, impossible conditions.
         """
+        if isinstance(given, Mapping) and "energy" in given and "classes" not in given:
+            energy = str(given["energy"])
+            known = [name for name, field in FIELDS.items() if field.unit == "GeV" and field.group not in ("feature",)]
+            if energy not in known:
+                raise ConfigError(f"no true energy '{energy}'", where=where, expected=nearest(energy, known))
+            return cls(str(given.get("name", "")), (), (), (), energy)
         classes = given.get("classes") if isinstance(given, Mapping) else None
         if not isinstance(classes, dict) or len(classes) < 2:
             raise ConfigError("a task needs classes", where=where, expected="two or more under 'classes'")

@@ -1,4 +1,4 @@
-"""From stored pixel maps to what an image model reads. Part of a model's record: a model always sees the same greys."""
+"""From stored events to what a model reads. Part of a model's record: a model always sees the same numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.errors import ConfigError
+from nuadapt.errors import ConfigError, DataError, nearest
+from nuadapt.events.batch import EventBatch
+from nuadapt.events.cloud import EVENT_INPUTS, PAPER_EVENT_INPUTS, TOKEN_INPUTS, CloudSpec, event_inputs, token_inputs
 from nuadapt.events.pixelmap import ADDITIVE_UNITS, GreyTransform, PixelMaps
 
 
@@ -66,3 +68,82 @@ class PixelInput:
         """Inverse of :meth:`as_dict`."""
         views = tuple(str(v) for v in given["views"])
         return cls(views=views, coarsen=int(given["coarsen"]), grey=GreyTransform(**given["grey"]))
+
+
+@dataclass(frozen=True, slots=True)
+class CloudInput:
+    """What a model of clouds reads: all tokens of an event scaled as published, and event-level features.
+
+    ``types`` are those of the cloud, ``frame`` that of its angles, ``unit`` that of pT and energy in logarithms.
+    """
+
+    types: tuple[str, ...]
+    frame: str
+    globals: tuple[str, ...] = PAPER_EVENT_INPUTS
+    unit: str = "GeV"
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.globals if name not in EVENT_INPUTS]
+        if unknown:
+            raise ConfigError(f"unknown event input '{unknown[0]}'", expected=nearest(unknown[0], EVENT_INPUTS))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the token inputs."""
+        return TOKEN_INPUTS
+
+    def arrays(self, events: EventBatch) -> dict[str, npt.NDArray[Any]]:
+        """``tokens`` (N, M, 9) float32, ``type`` (N, M), ``mask`` (N, M), ``globals`` (N, G) float32.
+
+        Raises:
+            DataError: events without clouds, or clouds of other types or another frame.
+        """
+        if events.cloud is None:
+            raise DataError("these events have no particle clouds", expected=f"tokens in the {self.frame} frame")
+        self.check(events.cloud.spec)
+        tokens, mask = events.cloud.dense(token_inputs(events.cloud, self.unit))
+        kinds, _ = events.cloud.dense(events.cloud.columns["type"].astype(np.int64))
+        return {"tokens": tokens, "type": kinds, "mask": mask, "globals": event_inputs(events.columns, self.globals)}
+
+    def check(self, spec: CloudSpec) -> None:
+        """Whether clouds of ``spec`` can be read.
+
+        Raises:
+            DataError: they cannot: other types, another frame, or columns missing.
+        """
+        if (spec.types, spec.frame) != (self.types, self.frame):
+            raise DataError(
+                f"these clouds have the types {', '.join(spec.types)} in the {spec.frame} frame",
+                expected=f"{', '.join(self.types)} in the {self.frame} frame, as in training",
+            )
+        missing = [name for name in ("dedx", "x", "y", "z", "time") if name not in spec.extras]
+        if missing:
+            raise DataError(f"these tokens have no column '{missing[0]}'", expected=", ".join(TOKEN_INPUTS))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and JSON."""
+        lists = {name: list(getattr(self, name)) for name in ("types", "globals")}
+        return {"frame": self.frame, "unit": self.unit, **lists}
+
+    @classmethod
+    def from_dict(cls, given: dict[str, Any]) -> CloudInput:
+        """Inverse of :meth:`as_dict`."""
+        lists = {name: tuple(str(v) for v in given[name]) for name in ("types", "globals")}
+        return cls(frame=str(given["frame"]), unit=str(given["unit"]), **lists)
+
+
+Reads = PixelInput | CloudInput
+
+
+def input_from(given: dict[str, Any]) -> Reads:
+    """The input of a record: that of clouds names types of tokens, that of pixel maps views."""
+    return CloudInput.from_dict(given) if "types" in given else PixelInput.from_dict(given)
+
+
+def offers(reads: Reads) -> dict[str, Any]:
+    """What a model that reads this is built from, beside its preset and classes: ``n_views`` or ``cloud``."""
+    if isinstance(reads, PixelInput):
+        return {"n_views": len(reads.views)}
+    from nuadapt.models.cloud import CloudShape
+
+    return {"cloud": CloudShape(reads.columns, len(reads.types), len(reads.globals))}

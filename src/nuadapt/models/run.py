@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from nuadapt.errors import ConfigError, DataError, InputFileError, listed, nearest
 from nuadapt.events.tasks import Task
-from nuadapt.models.inputs import PixelInput
+from nuadapt.models.inputs import CloudInput, PixelInput, Reads, input_from, offers
 from nuadapt.models.registry import build_model, family_of
 from nuadapt.record import read_json
 
+#: What a model reads of a batch: grey images (B, V, H, W), or the arrays of its clouds by name.
+Inputs = npt.NDArray[np.float32] | dict[str, npt.NDArray[Any]]
 PRECISIONS = ("auto", "bf16", "float32")
 _STEP = "Give the folder of a finished 'nuadapt train' run"
 
@@ -47,7 +49,7 @@ class LoadedModel:
     network: nn.Module
     id: str
     task: Task
-    input: PixelInput
+    input: Reads
     record: dict[str, Any]
     bf16: bool
 
@@ -66,23 +68,62 @@ class LoadedModel:
         """Where the weights are."""
         return next(self.network.parameters()).device
 
-    def posterior(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Class probabilities, shape (B, C), rows sum to 1, for grey images of shape (B, V, H, W).
+    def posterior(self, inputs: Inputs) -> npt.NDArray[np.float64]:
+        """Class probabilities, shape (B, C), rows sum to 1.
+
+        ``inputs`` are grey images (B, V, H, W), or the arrays of a cloud (:meth:`CloudInput.arrays`).
 
         Raises:
-            DataError: images of another number of views than the model was trained on.
+            DataError: images of another number of views than the model was trained on, or not what it reads.
         """
-        if images.ndim != 4 or images.shape[1] != len(self.input.views):
-            raise DataError(
-                f"images have shape {images.shape}",
-                expected=f"(events, {len(self.input.views)}, height, width) for the views {self.input.views}",
-            )
-        pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.network(pixels=pixels)["logits"]  # (B, C)
+        logits = self._outputs(inputs)["logits"]  # (B, C)
         # Scores leave the model in float32; the softmax adds up to 1 to the precision of the result.
         probabilities: npt.NDArray[np.float64] = logits.float().double().softmax(dim=1).cpu().numpy()
         return probabilities
+
+    def energy(self, inputs: Inputs) -> npt.NDArray[np.float64]:
+        """Energies (B,) in GeV of a model that was asked for one; ``inputs`` as in :meth:`posterior`.
+
+        Raises:
+            DataError: the model answers with classes, or these are not what it reads.
+        """
+        if not self.task.energy:
+            raise DataError(f"the model {self.id} tells classes apart and gives no energy")
+        found: npt.NDArray[np.float64] = self._outputs(inputs)["energy"].double().cpu().numpy()
+        return found
+
+    def _outputs(self, inputs: Inputs) -> dict[str, Tensor]:
+        """What the network gives."""
+        if isinstance(inputs, dict) != isinstance(self.input, CloudInput):
+            kind = "particle clouds" if isinstance(self.input, CloudInput) else "pixel maps"
+            raise DataError(f"the model {self.id} reads {kind}")
+        if isinstance(inputs, dict):
+            given = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
+        else:
+            given = {"pixels": self._pixels(inputs)}
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            found: dict[str, Tensor] = self.network(**given)
+        return found
+
+    @property
+    def image_input(self) -> PixelInput:
+        """What a model of pixel maps reads.
+
+        Raises:
+            DataError: it reads particle clouds.
+        """
+        if not isinstance(self.input, PixelInput):
+            raise DataError(f"the model {self.id} reads particle clouds", expected="a model of pixel maps")
+        return self.input
+
+    def _pixels(self, images: npt.NDArray[np.float32]) -> Tensor:
+        views = self.image_input.views
+        if images.ndim != 4 or images.shape[1] != len(views):
+            raise DataError(
+                f"images have shape {images.shape}",
+                expected=f"(events, {len(views)}, height, width) for the views {views}",
+            )
+        return torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)
 
     @property
     def gives_reasons(self) -> bool:
@@ -138,13 +179,13 @@ def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     path = run_folder(path)
     record = _checked_record(path)
     task = Task.from_dict(record["task"], where=path / "record.json")
-    reads = PixelInput.from_dict(record["input"])
+    reads = input_from(record["input"])
     weights = path / "model.safetensors"
     family = family_of(record["architecture"])
     if hasattr(family, "load"):
         network: nn.Module = family.load(path, record)
     else:
-        network = build_model(record["architecture"], n_views=len(reads.views), classes=task.classes)
+        network = build_model(record["architecture"], classes=task.classes, **offers(reads))
         load_weights(network, weights)
     network.eval()
     network.requires_grad_(False)

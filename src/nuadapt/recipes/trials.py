@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError
 from nuadapt.evaluation.files import open_events
-from nuadapt.evaluation.predict import PredictConfig, chosen_views, predict_batches
+from nuadapt.evaluation.predict import PredictConfig, chosen_views, image_input, predict_batches
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import ADDITIVE_UNITS, PixelMaps
@@ -98,7 +98,7 @@ def _answered(
     write_json(folder / "summary.json", summary)
     if events.pixelmap is None:
         return []
-    maps = chosen_views(events.pixelmap, model.input.views, trial.views)
+    maps = chosen_views(events.pixelmap, image_input(model).views, trial.views)
     named = replace(maps.spec, views=trial.views or maps.spec.views, axes=_axes(events, trial))
     shown = replace(events, pixelmap=replace(maps, spec=named))  # drawn under the names of the data
     return _draw(table, shown, folder, folder.name, sentence(summary))

@@ -9,11 +9,9 @@ from nuadapt.events.tasks import titles_of
 
 def model_card(record: dict[str, Any]) -> str:
     """What the model is, what it reads, what it learned from, and what to keep in mind."""
-    spec, reads, events = record["map_spec"], record["input"], record["data"]["events"]
-    factor = reads["coarsen"]
-    pitch = " x ".join(f"{p * factor:g}" for p in spec["pitch"])
+    events = record["data"]["events"]
     unlabelled = events["without_label"]
-    titles = titles_of(record["classes"], record["task"])
+    titles = titles_of(record["classes"] or [record["task"].get("energy", "")], record["task"])
     lines = [
         f"# {record['preset']} for {', '.join(titles.values())}",
         "",
@@ -22,15 +20,12 @@ def model_card(record: dict[str, Any]) -> str:
         "",
         "## Input",
         "",
-        f"- views {', '.join(reads['views'])}, pixels of {pitch} {spec['axis_unit']} "
-        f"({factor} x {factor} stored pixels joined)",
-        f"- grey levels 0 to 1 from {spec['value_unit']}: {reads['grey']['kind']}, full at {reads['grey']['full']:g}, "
-        f"knee {reads['grey']['knee']:g}",
+        *_input(record["spec"], record["input"]),
         "",
         "## Training",
         "",
         *(f"- {name} events: {_counts(events[name], titles)}" for name in ("train", "val")),
-        f"- left out because they belong to no class: {unlabelled['train']} train, {unlabelled['val']} val",
+        f"- left out because their answer is not known: {unlabelled['train']} train, {unlabelled['val']} val",
         f"- {_learned(record)}",
         f"- seed {record['seed']}, {'bfloat16 with float32 normalisation' if record['bf16'] else 'float32'}",
         f"- data fingerprint `{record['data']['fingerprint'][:16]}`",
@@ -46,14 +41,35 @@ def model_card(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _input(spec: dict[str, Any], reads: dict[str, Any]) -> list[str]:
+    """What the model reads."""
+    if "types" in reads:
+        return [
+            f"- particle clouds: tokens of the types {', '.join(reads['types'])}",
+            f"- angles in the {reads['frame']} frame, pT and energy in {reads['unit']}",
+            f"- event-level features {', '.join(reads['globals']) or 'none'}",
+        ]
+    factor, grey = reads["coarsen"], reads["grey"]
+    pitch = " x ".join(f"{p * factor:g}" for p in spec["pitch"])
+    return [
+        f"- views {', '.join(reads['views'])}, pixels of {pitch} {spec['axis_unit']} "
+        f"({factor} x {factor} stored pixels joined)",
+        f"- grey levels 0 to 1 from {spec['value_unit']}: {grey['kind']}, full at {grey['full']:g}, "
+        f"knee {grey['knee']:g}",
+    ]
+
+
 def _learned(record: dict[str, Any]) -> str:
     """How long it was trained, and how well it did; or that it was not."""
     best = record["best"]
     if best is None:
         return f"weights are frozen; {record['config']['language']['shots']} events per class are shown as examples"
+    if "val_accuracy" in best:
+        score = f"accuracy {best['val_accuracy']:.4f}"
+    else:
+        score = f"interquartile range of answer over truth {best['val_spread']:.4f}"
     return (
-        f"{record['epochs']} epochs, best validation loss {best['val_loss']:.4f} (accuracy "
-        f"{best['val_accuracy']:.4f}) after epoch {best['epoch']}"
+        f"{record['epochs']} epochs, best validation loss {best['val_loss']:.4f} ({score}) after epoch {best['epoch']}"
     )
 
 

@@ -20,11 +20,12 @@ _RHYTHM = ("workers", "log_every", "checkpoint_minutes", "checkpoint_steps")
 
 @dataclass(frozen=True, slots=True)
 class InputConfig:
-    """What the model sees of a stored map."""
+    """What the model sees of a stored map; of a cloud it sees all tokens."""
 
     views: tuple[str, ...] = ()  # none named: all views of the store, in its order
     coarsen: int = 1  # stored pixels joined per side
     grey: GreyTransform = field(default_factory=GreyTransform)
+    unit: Literal["GeV", "MeV"] = "GeV"  # of pT and energy inside the logarithms of tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,14 +21,16 @@ from torch.utils.data import Dataset, Sampler
 
 from nuadapt.errors import DataError
 from nuadapt.events.batch import EventBatch
+from nuadapt.events.cloud import CloudSpec
 from nuadapt.events.pixelmap import MapSpec
 from nuadapt.events.splits import SPLITS, hash_keys
 from nuadapt.events.store import EventStore
 from nuadapt.events.tasks import Task, load_task
 from nuadapt.events.truth import NO_LABEL
-from nuadapt.models.inputs import PixelInput
+from nuadapt.models.inputs import CloudInput, PixelInput
 from nuadapt.models.reasons.claims import claims_of_truth
 from nuadapt.models.reasons.writer import write_reason
+from nuadapt.models.registry import load_preset
 from nuadapt.models.targets import auxiliary_targets
 from nuadapt.training.config import TrainingConfig
 
@@ -42,11 +44,13 @@ _FLIPPED_AXES = ("x", "y")  # the physics is symmetric under x -> -x and y -> -y
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The labelled events of one split: store rows ``rows`` (n,), ``label`` (n,), ``weight`` (n,), all aligned."""
+    """The events of one split whose answer is known: store rows ``rows`` (n,), ``label`` (n,) and ``weight`` (n,), all
+    aligned. Where an energy is asked for, ``target`` (n,) is the true one in GeV, and labels are 0."""
 
     rows: npt.NDArray[np.int64]
     label: npt.NDArray[np.int64]
     weight: npt.NDArray[np.float32]
+    target: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class TrainingData:
     train: Sample
     val: Sample
     task: Task
-    spec: MapSpec
+    spec: MapSpec | CloudSpec  # of the representation that the model reads
     fingerprint: str
     counts: dict[str, Any]  # events per split, without label, per class
 
@@ -65,17 +69,19 @@ def prepare(path: Path, config: TrainingConfig) -> TrainingData:
     """Labels, weights and splits of a store; no pixel is read.
 
     Raises:
-        DataError: no pixel maps, no truth, no column that the task needs, no labelled training or validation events,
-            negative weights.
+        DataError: not what the model reads, no truth, no column that the task needs, no training or validation events
+            whose answer is known, negative weights.
         InputFileError: not a store, or no readable task.
     """
-    task = load_task(config.task)
+    task, clouds = load_task(config.task), load_preset(config.preset)["representation"] == "cloud"
     with EventStore(path) as store:
-        spec = store.layout.map_spec
+        spec = store.layout.cloud_spec if clouds else store.layout.map_spec
         if spec is None or not store.layout.has_truth:
-            missing = "pixel maps" if spec is None else "truth"
+            missing = "truth" if spec is not None else "particle clouds" if clouds else "pixel maps"
             raise DataError(f"these events have no {missing}", where=path, next_step="Train on simulated events")
-        label = task.label({name: store.column(name) for name in task.columns}, len(store))
+        answers = {name: store.column(name) for name in task.columns}
+        target = task.target(answers) if task.energy else None
+        label = np.where(np.isnan(target), NO_LABEL, 0) if target is not None else task.label(answers, len(store))
         weight = store.column("weight").astype(np.float32)
         split = store.column("split")
         fingerprint = _fingerprint(store, split, task)
@@ -86,10 +92,11 @@ def prepare(path: Path, config: TrainingConfig) -> TrainingData:
         counts["without_label"][name] = int(np.sum((split == number) & (label == NO_LABEL)))
         if limit := (config.train_events, config.val_events)[number]:
             rows = rows[:limit]
-        counts[name] = {c: int(np.sum(label[rows] == i)) for i, c in enumerate(task.classes)}
-        samples.append(_checked(Sample(rows, label[rows], weight[rows]), task, name, path))
-    factor = class_weights(samples[0], config.class_weights, len(task.classes))
-    train, val = (Sample(s.rows, s.label, s.weight * factor[s.label]) for s in samples)
+        counts[name] = {c: int(np.sum(label[rows] == i)) for i, c in enumerate(task.classes or (task.energy,))}
+        of_rows = None if target is None else target[rows]
+        samples.append(_checked(Sample(rows, label[rows], weight[rows], of_rows), task, name, path))
+    factor = class_weights(samples[0], config.class_weights, len(task.classes) or 1)
+    train, val = (replace(s, weight=s.weight * factor[s.label]) for s in samples)
     return TrainingData(train, val, task, spec, fingerprint, counts)
 
 
@@ -98,7 +105,9 @@ def _checked(sample: Sample, task: Task, split: str, path: Path) -> Sample:
         raise DataError(
             f"no labelled events in the split '{split}'",
             where=path,
-            expected="train and val events of the classes " + ", ".join(task.classes),
+            expected=f"train and val events of the classes {', '.join(task.classes)}"
+            if task.classes
+            else f"train and val events with a known {task.energy}",
             next_step="Look at the file with 'nuadapt info'",
         )
     if sample.weight.min() < 0 or sample.weight.sum() <= 0:
@@ -206,10 +215,73 @@ def mirror(images: Array, axes: Sequence[tuple[str, str]], flip: npt.NDArray[np.
                 images[chosen, view] = np.flip(images[chosen, view], axis=1 + direction)
 
 
-class PixelDataset(Dataset[dict[str, Any]]):
-    """Batches of grey images with label and weight, read when asked for; each process opens the file itself.
+class EventDataset(Dataset[dict[str, Any]]):
+    """Batches of events, read when asked for; each process opens the file itself.
 
-    Asked for many events at once (``__getitems__``), as the loader does, it returns them as one batch:
+    Asked for many events at once (``__getitems__``), as the loader does, it returns them as one batch.
+    """
+
+    def __init__(self, path: Path, sample: Sample) -> None:
+        self.path, self.sample = path, sample
+        self._store: EventStore | None = None
+        self._blocks: OrderedDict[int, EventBatch] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_store": None, "_blocks": OrderedDict()}
+
+    def __len__(self) -> int:
+        return len(self.sample.rows)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        return self.__getitems__([draw])
+
+    def __getitems__(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _events(self, rows: Array) -> EventBatch:
+        """The events ``rows`` in their order, read block by block."""
+        block_of = rows // BLOCK
+        order = np.argsort(block_of, kind="stable")
+        parts = [
+            self._block(int(block)).select(rows[block_of == block] - block * BLOCK) for block in np.unique(block_of)
+        ]
+        return EventBatch.concatenate(parts).select(np.argsort(order, kind="stable"))
+
+    def _block(self, block: int) -> EventBatch:
+        """A block of neighbouring events; the pool in use is kept, so each block is read once an epoch."""
+        if block in self._blocks:
+            self._blocks.move_to_end(block)
+            return self._blocks[block]
+        if self._store is None:
+            self._store = EventStore(self.path)
+        self._blocks[block] = self._store.read(slice(block * BLOCK, (block + 1) * BLOCK))
+        while len(self._blocks) > 2 * POOL:
+            self._blocks.popitem(last=False)
+        return self._blocks[block]
+
+
+class CloudDataset(EventDataset):
+    """Batches of clouds: ``tokens``, ``type``, ``mask``, ``globals`` as :meth:`CloudInput.arrays` gives them.
+
+    Beside them ``weight`` (B,), and ``labels`` (B,) or, for an energy, ``targets`` (B,) in GeV.
+    """
+
+    def __init__(self, path: Path, sample: Sample, reads: CloudInput) -> None:
+        super().__init__(path, sample)
+        self.reads = reads
+
+    def __getitems__(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        at = np.array([d.at for d in draws], dtype=np.int64)
+        made = {name: torch.from_numpy(a) for name, a in self.reads.arrays(self._events(self.sample.rows[at])).items()}
+        made["weight"] = torch.from_numpy(self.sample.weight[at])
+        if self.sample.target is not None:
+            return made | {"targets": torch.from_numpy(self.sample.target[at])}
+        return made | {"labels": torch.from_numpy(self.sample.label[at])}
+
+
+class PixelDataset(EventDataset):
+    """Batches of grey images with label and weight.
+
     ``pixels`` (B, V, H, W), ``labels`` (B,), ``weight`` (B,), with ``auxiliary`` also ``targets`` (B, T). A share
     ``reasons`` of the batches has ``reasons``, a text per event: whole batches, because a reason makes a sequence
     twice as long, and all sequences of a batch are padded to the longest.
@@ -226,19 +298,9 @@ class PixelDataset(Dataset[dict[str, Any]]):
         reasons: float = 0.0,
         classes: Sequence[str] = (),
     ) -> None:
-        self.path, self.sample, self.reads, self.flip_seed = path, sample, reads, flip_seed
+        super().__init__(path, sample)
+        self.reads, self.flip_seed = reads, flip_seed
         self.auxiliary, self.reasons, self.classes = auxiliary, reasons, tuple(classes)
-        self._store: EventStore | None = None
-        self._blocks: OrderedDict[int, EventBatch] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None, "_blocks": OrderedDict()}
-
-    def __len__(self) -> int:
-        return len(self.sample.rows)
-
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        return self.__getitems__([draw])
 
     def __getitems__(self, draws: Sequence[Draw]) -> dict[str, Any]:
         at = np.array([d.at for d in draws], dtype=np.int64)
@@ -272,27 +334,6 @@ class PixelDataset(Dataset[dict[str, Any]]):
     def _axes(self) -> list[tuple[str, str]]:
         spec = next(iter(self._blocks.values())).pixelmap.spec  # type: ignore[union-attr]
         return [spec.axes[spec.views.index(view)] for view in self.reads.views]
-
-    def _events(self, rows: Array) -> EventBatch:
-        """The events ``rows`` in their order, read block by block."""
-        block_of = rows // BLOCK
-        order = np.argsort(block_of, kind="stable")
-        parts = [
-            self._block(int(block)).select(rows[block_of == block] - block * BLOCK) for block in np.unique(block_of)
-        ]
-        return EventBatch.concatenate(parts).select(np.argsort(order, kind="stable"))
-
-    def _block(self, block: int) -> EventBatch:
-        """A block of neighbouring events; the pool in use is kept, so each block is read once an epoch."""
-        if block in self._blocks:
-            self._blocks.move_to_end(block)
-            return self._blocks[block]
-        if self._store is None:
-            self._store = EventStore(self.path)
-        self._blocks[block] = self._store.read(slice(block * BLOCK, (block + 1) * BLOCK))
-        while len(self._blocks) > 2 * POOL:
-            self._blocks.popitem(last=False)
-        return self._blocks[block]
 
 
 def as_batch(batch: Any) -> Any:

@@ -23,14 +23,14 @@ from transformers.trainer_callback import ExportableState
 from nuadapt.errors import ConfigError, StoppedEarly
 from nuadapt.models.run import use_bf16
 from nuadapt.training.config import TrainingConfig
-from nuadapt.training.data import BlockShuffle, InOrder, PixelDataset, as_batch
+from nuadapt.training.data import BlockShuffle, EventDataset, InOrder, as_batch
 from nuadapt.training.folder import RunFolder
 
 Progress = Callable[[int, int], None]
 
 
-def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int) -> TrainingArguments:
-    """Settings of the Trainer for a run."""
+def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int, answer: str) -> TrainingArguments:
+    """Settings of the Trainer for a run whose batches hold the true answers as ``answer``: labels or targets."""
     optimizer = config.optimizer
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
@@ -52,7 +52,7 @@ def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int) -
         save_strategy="no",  # Keeper decides when
         logging_steps=config.log_every,
         logging_nan_inf_filter=False,  # Keeper stops the run instead of hiding it
-        label_names=["labels", "weight"],
+        label_names=[answer, "weight"],
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
@@ -76,6 +76,22 @@ def validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return {"val_loss": float((weight * ce).sum() / total), "val_accuracy": float((weight * right).sum() / total)}
 
 
+def energy_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Weighted smooth L1 distance of ln(1 + E / GeV), and the interquartile range of answer over truth, in float64."""
+    targets, weight = (np.asarray(part, dtype=np.float64) for part in prediction.label_ids)
+    energy = np.asarray(prediction.predictions, dtype=np.float64)
+    off = F.smooth_l1_loss(
+        torch.from_numpy(energy).log1p(), torch.from_numpy(targets).log1p(), reduction="none"
+    ).numpy()
+    ratio = energy[targets > 0] / targets[targets > 0]
+    low, high = np.quantile(ratio, [0.25, 0.75]) if len(ratio) else (math.nan, math.nan)
+    return {"val_loss": float((weight * off).sum() / weight.sum()), "val_spread": float(high - low)}
+
+
+#: By what stands in a batch as the true answer: how validation is measured, and the name of what is shown beside loss.
+_MEASURES = {"labels": (validation_metrics, "val_accuracy"), "targets": (energy_metrics, "val_spread")}
+
+
 def save_weights(model: nn.Module, folder: Path) -> None:
     """``model.safetensors`` in ``folder``, which appears complete or not at all."""
     beside = folder.with_name(f".{folder.name}")
@@ -90,9 +106,12 @@ def save_weights(model: nn.Module, folder: Path) -> None:
 class Keeper(TrainerCallback, ExportableState):
     """Keeps the best weights, stops early, decides when to save, writes the log and reports progress."""
 
-    def __init__(self, config: TrainingConfig, folder: RunFolder, progress: Progress | None = None) -> None:
+    def __init__(
+        self, config: TrainingConfig, folder: RunFolder, progress: Progress | None = None, answer: str = "labels"
+    ) -> None:
         self.config, self.folder, self.progress = config, folder, progress
-        self.best_loss, self.best_accuracy = math.inf, math.nan
+        self.score = _MEASURES[answer][1]
+        self.best_loss, self.best_score = math.inf, math.nan
         self.best_step: int | None = None
         self.best_epoch = 0
         self.worse_epochs, self.epochs = 0, 0
@@ -103,7 +122,7 @@ class Keeper(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint remembers."""
-        names = ("best_loss", "best_accuracy", "best_step", "best_epoch", "worse_epochs", "epochs")
+        names = ("best_loss", "best_score", "best_step", "best_epoch", "worse_epochs", "epochs")
         attributes = {name: getattr(self, name) for name in names}
         return {"args": {}, "attributes": {**attributes, "seconds": self.wall_time()}}
 
@@ -149,7 +168,7 @@ class Keeper(TrainerCallback, ExportableState):
             raise _diverged(state.global_step)
         self.epochs += 1
         if loss < self.best_loss:
-            self.best_loss, self.best_accuracy = loss, metrics["eval_val_accuracy"]
+            self.best_loss, self.best_score = loss, metrics[f"eval_{self.score}"]
             self.best_step, self.best_epoch, self.worse_epochs = state.global_step, self.epochs, 0
             if state.is_world_process_zero:
                 save_weights(kwargs["model"], self.folder.best(state.global_step))
@@ -183,7 +202,7 @@ class Keeper(TrainerCallback, ExportableState):
             line |= {"loss": logs["loss"], "lr": logs["learning_rate"], "events_per_s": round(rate, 1)}
             self._logged, self._logged_step = now, state.global_step
         elif "eval_val_loss" in logs:
-            line |= {"val_loss": logs["eval_val_loss"], "val_accuracy": logs["eval_val_accuracy"]}
+            line |= {"val_loss": logs["eval_val_loss"], self.score: logs[f"eval_{self.score}"]}
             self._logged = time.monotonic()
         else:
             return
@@ -220,7 +239,7 @@ class Engine(Trainer):
     """``transformers.Trainer`` with the order of events, the weighted loss and whole checkpoints of nuadapt."""
 
     def __init__(
-        self, model: nn.Module, train: PixelDataset, val: PixelDataset, keeper: Keeper, args: TrainingArguments
+        self, model: nn.Module, train: EventDataset, val: EventDataset, keeper: Keeper, args: TrainingArguments
     ) -> None:
         self._train_rows = train.sample.rows
         super().__init__(
@@ -229,7 +248,7 @@ class Engine(Trainer):
             data_collator=as_batch,
             train_dataset=train,
             eval_dataset=val,
-            compute_metrics=validation_metrics,
+            compute_metrics=_MEASURES[str(args.label_names[0] if args.label_names else "labels")][0],
             callbacks=[keeper],
         )
         self.model_accepts_loss_kwargs = True  # the loss is divided by the weight of all accumulated batches

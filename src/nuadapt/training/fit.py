@@ -20,16 +20,16 @@ from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
 from nuadapt.errors import ConfigError, DataError, nearest
+from nuadapt.events.cloud import CloudSpec
 from nuadapt.events.pixelmap import MapSpec
-from nuadapt.events.tasks import Task
 from nuadapt.events.truth import FLAVOUR_CLASSES
-from nuadapt.models.inputs import PixelInput
+from nuadapt.models.inputs import CloudInput, PixelInput, Reads, offers
 from nuadapt.models.registry import build_model, count_parameters, family_of, load_preset
 from nuadapt.models.run import load_weights, run_folder, use_bf16
 from nuadapt.record import make_record, read_json, write_json
 from nuadapt.training.card import model_card
 from nuadapt.training.config import TrainingConfig
-from nuadapt.training.data import Draw, PixelDataset, TrainingData, prepare
+from nuadapt.training.data import CloudDataset, Draw, EventDataset, PixelDataset, TrainingData, prepare
 from nuadapt.training.engine import Engine, Keeper, Progress, arguments, save_weights
 from nuadapt.training.folder import RunFolder
 
@@ -55,26 +55,26 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
     if folder.finished:
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
         return out
-    reads = pixel_input(config, offered)
+    reads = input_of(config, offered)
     set_seed(config.seed)  # weights are drawn here
     model = build_model(
-        architecture(config, reads, offered.task, offered.spec),
-        n_views=len(reads.views),
+        architecture(config, reads, offered),
         classes=offered.task.classes,
         label_smoothing=config.label_smoothing,
+        **offers(reads),
     )
     _start(model, config)
     if config.language.shots:
         if _is_main():
             show_examples(config, data, offered, reads, model, folder)
         return out
-    keeper = Keeper(config, folder, progress)
+    keeper = Keeper(config, folder, progress, _answer(offered))
     with _quiet(), _listening(keeper):
         _run(config, data, offered, reads, model, keeper)
     if _is_main():
         learned = {
             "epochs": keeper.epochs,
-            "best": {"epoch": keeper.best_epoch, "val_loss": keeper.best_loss, "val_accuracy": keeper.best_accuracy},
+            "best": {"epoch": keeper.best_epoch, "val_loss": keeper.best_loss, keeper.score: keeper.best_score},
             "not_reproducible": {"wall_time_s": round(keeper.wall_time(), 1), "threads": torch.get_num_threads()},
         }
         _finish(config, folder, offered, reads, model, folder.best(keeper.best_step or 0), learned)
@@ -85,7 +85,7 @@ def show_examples(
     config: TrainingConfig,
     data: Path,
     offered: TrainingData,
-    reads: PixelInput,
+    reads: Reads,
     model: nn.Module,
     folder: RunFolder,
 ) -> None:
@@ -103,7 +103,7 @@ def show_examples(
         scarce = offered.task.classes[int(np.argmin([len(events) for events in of_class]))]
         raise ConfigError(f"fewer than {shots} training events of the class {scarce}", next_step="Show fewer")
     chosen = np.stack(of_class, axis=1).ravel()
-    events = PixelDataset(data, offered.train, reads)
+    events = PixelDataset(data, offered.train, _images(reads))
     module: Any = model
     module.examples.copy_(events.__getitems__([Draw(int(at), -1) for at in chosen])["pixels"])
     weights = folder.checkpoints / "frozen"
@@ -124,14 +124,17 @@ def _start(model: nn.Module, config: TrainingConfig) -> None:
             load_weights(model, folder / "model.safetensors")
 
 
-def architecture(config: TrainingConfig, reads: PixelInput, task: Task, spec: MapSpec) -> dict[str, Any]:
+def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) -> dict[str, Any]:
     """All that a model is built from: its preset, and how a language model is asked.
 
     Raises:
-        ConfigError: examples for a model without language, reasons for a task that has none, or no such prompt.
+        ConfigError: examples for a model without language, reasons for a task that has none, no such prompt, an
+            energy asked of a model of pixel maps.
         InputFileError: no readable preset or file of prompts.
     """
-    preset = load_preset(config.preset)
+    preset, task = load_preset(config.preset), offered.task
+    if task.energy and preset["representation"] != "cloud":
+        raise ConfigError(f"{config.preset} answers with classes, and the task '{task.name}' asks for an energy")
     if preset["family"] != "vlm":
         if config.language.shots:
             raise ConfigError(f"{config.preset} cannot be shown examples", expected="a vision-language model")
@@ -151,11 +154,12 @@ def architecture(config: TrainingConfig, reads: PixelInput, task: Task, spec: Ma
         adapter |= {"r": language.rank, "alpha": 2 * language.rank}  # the scale of the update stays: alpha / r = 2
     if language.scope:
         adapter["scope"] = language.scope
+    images = _images(reads)
     asked = {
         "prompt": prompt.as_dict(),
-        "views": list(reads.views),
+        "views": list(images.views),
         "reason_weight": language.reason_weight,
-        "examples": _examples_shape(language.shots * len(task.classes), reads, spec),
+        "examples": _examples_shape(language.shots * len(task.classes), images, offered.spec),
         "source": language.source,
         "precision": language.precision,
         "view_mode": language.view_mode,
@@ -163,18 +167,39 @@ def architecture(config: TrainingConfig, reads: PixelInput, task: Task, spec: Ma
     return {**preset, "name": Path(config.preset).stem, "adapter": adapter, "language": asked}
 
 
-def _examples_shape(count: int, reads: PixelInput, spec: MapSpec) -> list[int]:
+def _examples_shape(count: int, reads: PixelInput, spec: MapSpec | CloudSpec) -> list[int]:
     """Shape (n, V, H, W) of so many examples; empty without any."""
-    sides = (math.ceil(side / reads.coarsen) for side in spec.shape)
-    return [count, len(reads.views), *sides] if count else []
+    if not count or not isinstance(spec, MapSpec):
+        return []
+    return [count, len(reads.views), *(math.ceil(side / reads.coarsen) for side in spec.shape)]
 
 
-def pixel_input(config: TrainingConfig, offered: TrainingData) -> PixelInput:
-    """What the model reads: the views asked for, or all views of the store.
+def _images(reads: Reads) -> PixelInput:
+    """The input of a model of pixel maps.
 
     Raises:
-        DataError: the store lacks a view.
+        ConfigError: it reads clouds.
     """
+    if not isinstance(reads, PixelInput):
+        raise ConfigError("a model of language reads pixel maps", expected="a preset of representation pixelmap")
+    return reads
+
+
+def _answer(offered: TrainingData) -> str:
+    """What the true answers are called in a batch."""
+    return "targets" if offered.task.energy else "labels"
+
+
+def input_of(config: TrainingConfig, offered: TrainingData) -> Reads:
+    """What the model reads: of pixel maps the views asked for, or all views of the store; of clouds all tokens.
+
+    Raises:
+        DataError: the store lacks a view, or its tokens a column.
+    """
+    if isinstance(offered.spec, CloudSpec):
+        reads = CloudInput(offered.spec.types, offered.spec.frame, unit=config.input.unit)
+        reads.check(offered.spec)
+        return reads
     views = config.input.views or offered.spec.views
     missing = [v for v in views if v not in offered.spec.views]
     if missing:
@@ -188,7 +213,7 @@ def _is_main() -> bool:
 
 
 def _run(
-    config: TrainingConfig, data: Path, offered: TrainingData, reads: PixelInput, model: nn.Module, keeper: Keeper
+    config: TrainingConfig, data: Path, offered: TrainingData, reads: Reads, model: nn.Module, keeper: Keeper
 ) -> None:
     """Train to the end from the latest complete checkpoint, or from the start."""
     folder = keeper.folder
@@ -203,22 +228,32 @@ def _run(
     if keeper.done:
         return
     batches = math.ceil(len(offered.train.rows) / (config.batch_size * int(os.environ.get("WORLD_SIZE", "1"))))
+    steps = math.ceil(batches / config.accumulate)
     engine = Engine(
         model,
-        PixelDataset(
-            data,
-            offered.train,
-            reads,
-            flip_seed=config.seed if config.flips else None,
-            auxiliary=config.auxiliary,
-            reasons=config.language.reasons if load_preset(config.preset)["family"] == "vlm" else 0.0,
-            classes=offered.task.classes,
-        ),
-        PixelDataset(data, offered.val, reads),
+        *_datasets(config, data, offered, reads),
         keeper,
-        arguments(config, folder, math.ceil(batches / config.accumulate)),
+        arguments(config, folder, steps, _answer(offered)),
     )
     engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def _datasets(
+    config: TrainingConfig, data: Path, offered: TrainingData, reads: Reads
+) -> tuple[EventDataset, EventDataset]:
+    """Training and validation events as batches."""
+    if isinstance(reads, CloudInput):
+        return CloudDataset(data, offered.train, reads), CloudDataset(data, offered.val, reads)
+    train = PixelDataset(
+        data,
+        offered.train,
+        reads,
+        flip_seed=config.seed if config.flips else None,
+        auxiliary=config.auxiliary,
+        reasons=config.language.reasons if load_preset(config.preset)["family"] == "vlm" else 0.0,
+        classes=offered.task.classes,
+    )
+    return train, PixelDataset(data, offered.val, reads)
 
 
 @contextmanager
@@ -254,7 +289,7 @@ def _finish(
     config: TrainingConfig,
     folder: RunFolder,
     offered: TrainingData,
-    reads: PixelInput,
+    reads: Reads,
     model: nn.Module,
     weights: Path,
     learned: dict[str, Any],
@@ -271,11 +306,11 @@ def _finish(
         "status": "finished",
         "of_result": config.of_result(),
         "preset": config.preset,
-        "architecture": architecture(config, reads, offered.task, offered.spec),
+        "architecture": architecture(config, reads, offered),
         "task": offered.task.as_dict(),
         "classes": list(offered.task.classes),
         "input": reads.as_dict(),
-        "map_spec": offered.spec.as_dict(),
+        "spec": offered.spec.as_dict(),
         "parameters": count_parameters(model),
         "data": {"fingerprint": offered.fingerprint, "events": offered.counts},
         "seed": config.seed,

@@ -27,7 +27,7 @@ from nuadapt.models.run import load_run
 from nuadapt.models.vlm import sparse
 from nuadapt.training.config import TrainingConfig, load_recipe
 from nuadapt.training.data import Draw, PixelDataset, prepare
-from nuadapt.training.fit import pixel_input, train
+from nuadapt.training.fit import input_of, train
 
 from .conftest import TINY
 from .test_chat import TEMPLATE
@@ -212,7 +212,7 @@ def test_a_frozen_model_is_shown_examples(offline: TrainingConfig, store: Path, 
     assert (record["best"], record["parameters"]["trainable"] > 0) == (None, True)
     assert "2 events per class are shown" in (run / "README.md").read_text()
     offered = prepare(store, shown)
-    pictures = PixelDataset(store, offered.train, pixel_input(shown, offered))
+    pictures = PixelDataset(store, offered.train, input_of(shown, offered))
     for example, label in zip(model.examples, model.example_labels, strict=True):
         mine = np.flatnonzero(offered.train.label == label)
         theirs = pictures.__getitems__([Draw(int(at), -1) for at in mine])["pixels"]

@@ -96,10 +96,11 @@ def checked_images(model: LoadedModel, images: npt.NDArray[Any]) -> Images:
     Raises:
         DataError: another shape, values that are negative or not finite.
     """
-    if images.ndim != 4 or images.shape[1] != len(model.input.views):
+    views = model.image_input.views
+    if images.ndim != 4 or images.shape[1] != len(views):
         raise DataError(
             f"images have shape {images.shape}",
-            expected=f"(events, {len(model.input.views)}, height, width) for the views {', '.join(model.input.views)}",
+            expected=f"(events, {len(views)}, height, width) for the views {', '.join(views)}",
         )
     if not (np.isfinite(images).all() and (images >= 0).all()):
         raise DataError("images have negative or undefined pixels", expected="grey levels 0 to 1")

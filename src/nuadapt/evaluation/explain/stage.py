@@ -158,7 +158,7 @@ def _judge_of(store: EventStore, model: LoadedModel) -> _Judge:
     spec = store.layout.map_spec
     if store.layout.has_truth and bool((store.column("n_tracks") >= 0).any()):
         return _Judge("visible truth", lambda batch, maps: claims_of_truth(batch))
-    if spec is not None and spec.value_unit != "grey" and len(model.input.views) == 2:
+    if spec is not None and spec.value_unit != "grey" and len(model.image_input.views) == 2:
         return _Judge("features of the images", lambda batch, maps: claims_of_images(maps))
     return _Judge("nothing: neither visible truth nor energies in pixels", lambda batch, maps: [Claims()] * len(batch))
 
@@ -206,7 +206,7 @@ def _explain_gallery(job: _Job) -> None:
             said = parse_reason(text)
             event |= {"reason": text, "claims": verdicts(said, true)}
             event["contradicts_label"] = contradicts(said, event["target"])
-    write_explained(job.out / EXPLAINED, Explained(evidence, model.input.coarsen, events, job.judge.words))
+    write_explained(job.out / EXPLAINED, Explained(evidence, model.image_input.coarsen, events, job.judge.words))
 
 
 def _keys(table: Predictions) -> Iterator[tuple[str, int, int, int]]:

@@ -132,7 +132,7 @@ def beginning(model: Any, words: Words, examples: ImageTokens | None = None) -> 
     if examples is None:
         return torch.cat(parts)
     counts = [count for views in examples.counts for count in views]
-    images = examples.features.to(parts[0].dtype).split(counts)
+    images = torch.split(examples.features.to(parts[0].dtype), counts)
     return torch.cat([*(part for pair in zip(parts[:-1], images, strict=True) for part in pair), parts[-1]])
 
 

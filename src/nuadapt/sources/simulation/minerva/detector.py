@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from nuadapt.sources.simulation.neutrino.interaction import (
 )
 
 Array = npt.NDArray[Any]
-FRAME = "beam"
+FRAME: Literal["beam"] = "beam"
 _READER = MinervaOptions(frame=FRAME)
 #: Energies (GeV) between which the shares of currents and targets are interpolated.
 _GRID = np.geomspace(0.3, 100.0, 60)

@@ -104,7 +104,7 @@ def way_out(start: FloatArray, direction: FloatArray, config: ResponseConfig) ->
             (config.calorimeter_end - start[:, 2]) / direction[:, 2],
             np.where(direction[:, 2] < 0, (450.0 - start[:, 2]) / direction[:, 2], np.inf),
         )
-    return np.maximum(np.minimum(sides, along), 0.0)
+    return np.asarray(np.maximum(np.minimum(sides, along), 0.0))
 
 
 def masses(code: Array) -> FloatArray:

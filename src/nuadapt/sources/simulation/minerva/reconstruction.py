@@ -122,7 +122,7 @@ def reconstruct(
     michels = np.bincount(np.concatenate([stopped, decaying]), minlength=n)
     tags = rng.binomial(michels, config.michel_efficiency) + (rng.random(n) < config.michel_fakes)
     charged = np.bincount(prongs.event[np.isin(hypothesis, CHARGED_HYPOTHESES)], minlength=n)
-    found = {"n_michel_tags": tags, "n_charged_prongs": charged, "n_charged_prongs_found": charged}
+    found: dict[str, Array] = {"n_michel_tags": tags, "n_charged_prongs": charged, "n_charged_prongs_found": charged}
     found["n_muons_found"] = np.bincount(muons.event, minlength=n)
     reco = vertex + config.vertex_resolution * rng.standard_normal((n, 3))
     found |= {f"reco_vertex_{axis}": reco[:, i] for i, axis in enumerate("xyz")}
@@ -378,18 +378,18 @@ def _sums(
     inner = sum((np.bincount(t.objects.event, t.visible, n) for t in tracks), np.zeros(n))
     inner = inner + np.bincount(photons.event, photons.energy / _TO_MEV, n)
     inner = inner + np.bincount(loose.event, np.where(loose.outside, 0.0, loose.energy), n)
-    outer = np.bincount(loose.event, np.where(loose.outside, loose.energy, 0.0), n)
+    beyond = np.bincount(loose.event, np.where(loose.outside, loose.energy, 0.0), n)
 
     def measured(energy: FloatArray) -> FloatArray:
         spread = config.calorimetric_resolution * rng.standard_normal(n) * np.sqrt(energy)
         return np.asarray(config.calorimetric_constant * np.maximum(energy + spread, 0.0))
 
-    inner, outer = measured(inner), measured(outer)
+    inside, outside = measured(np.asarray(inner, dtype=np.float64)), measured(np.asarray(beyond, dtype=np.float64))
     has_muon = np.bincount(muons.event, minlength=n) > 0
-    blob = (inner + outer) / config.calorimetric_scale
+    blob = (inside + outside) / config.calorimetric_scale
     return {
-        "passive_recoil_id": inner,
-        "passive_recoil_od": outer,
+        "passive_recoil_id": inside,
+        "passive_recoil_od": outside,
         "blob_recoil_energy": blob,
         "hadron_recoil_energy": np.where(has_muon, config.calorimetric_scale * blob, np.nan),
     }
