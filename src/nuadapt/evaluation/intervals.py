@@ -6,8 +6,10 @@ import math
 from statistics import NormalDist
 
 
-def wilson(count: int, n: int, level: float = 0.95) -> list[float] | None:
+def wilson(count: float, n: float, level: float = 0.95) -> list[float] | None:
     """Score interval of a share of ``count`` in ``n`` (Wilson, J. Am. Stat. Assoc. 22 (1927) 209); None without events.
+
+    Of weighted events the effective numbers, which need not be whole.
 
     >>> [round(limit, 4) for limit in wilson(9, 10)]
     [0.5958, 0.9821]
