@@ -26,6 +26,7 @@ from nuadapt.evaluation.curves import curves_of
 from nuadapt.evaluation.gallery import Gallery, choose, describe, vertices, write_gallery
 from nuadapt.evaluation.metrics import DEFINITIONS, Sample
 from nuadapt.evaluation.npz import write_npz
+from nuadapt.evaluation.physics.stage import COLUMNS, selections
 from nuadapt.evaluation.predict import (
     MEMORY_MEANS,
     TIME_MEANS,
@@ -43,6 +44,7 @@ from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import PixelMaps
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.store import EventStore
+from nuadapt.events.truth import PION_CLASSES
 from nuadapt.record import make_record, read_json, write_json
 
 if TYPE_CHECKING:
@@ -103,6 +105,15 @@ def evaluate(
     config = EvaluationConfig(split, predict, BootstrapConfig(resamples, seed), csv=csv)
     run = run_folder(run)
     model = load_run(run)
+    if model.task.energy:
+        from nuadapt.evaluation.energies import evaluate_energies
+
+        if explained is not None or coarsen != 1 or views is not None:
+            raise ConfigError(f"the model {model.id} reads clouds", expected="no --explain, no --coarsen")
+        boot = config.bootstrap
+        return evaluate_energies(
+            model, data, out, split=split, batch_size=batch_size, bootstrap=boot, progress=progress
+        )
     calibration = read_calibration(run, model) if calibrated else None
     metrics = evaluate_model(model, data, out, config, calibration=calibration, progress=progress)
     if explained is not None:
@@ -123,7 +134,8 @@ def evaluate_model(
 ) -> dict[str, Any]:
     """Write record.json, predictions.parquet (and .csv), metrics.json, curves.npz and gallery.npz into ``out``.
 
-    Gives the content of metrics.json. On a finished folder it returns at once, on an unfinished one it goes on.
+    Of models of the pion task also physics.json, the comparison with cut-based selections. Gives the content of
+    metrics.json. On a finished folder it returns at once, on an unfinished one it goes on.
     With a ``calibration`` all results are of calibrated probabilities, and metrics.json tells the others, too.
 
     Raises:
@@ -136,7 +148,7 @@ def evaluate_model(
         rows = usable_rows(store, model, config)
         record = evaluation_record(model, store, rows, config, calibration)
         files = FILES if reads_clouds(model) else (*FILES, "gallery.npz")
-        if _prepared(out, record) and all((out / name).is_file() for name in files):
+        if prepared(out, record) and all((out / name).is_file() for name in files):
             return dict(read_json(out / "metrics.json"))
         raw, stopwatch = _predicted(model, store, rows, config, out, progress)
         predictions = raw if calibration is None else calibration.applied(raw)
@@ -145,6 +157,7 @@ def evaluate_model(
             predictions.write(out / "predictions.csv")
         if not reads_clouds(model):
             write_gallery(out / "gallery.npz", _gallery(predictions, store, rows, model, config))
+        physics = _physics_columns(model, store, rows)
     write_npz(out / "curves.npz", curves_of(Sample.of(predictions)))
     metrics = all_metrics(predictions, config, stopwatch)
     if calibration is not None:
@@ -153,6 +166,8 @@ def evaluate_model(
             record["data"]["key_fingerprint"], config.split
         )
         metrics["definitions"] = metrics["definitions"] | CALIBRATION_DEFINITIONS
+    if physics is not None:
+        write_json(out / "physics.json", selections(predictions, physics))
     write_json(out / "metrics.json", metrics)
     shutil.rmtree(out / _PARTS, ignore_errors=True)
     return metrics
@@ -276,7 +291,7 @@ def _check_views(store: EventStore, model: Model, config: EvaluationConfig) -> N
     chosen_views(maps, views, config.predict.views)
 
 
-def _prepared(out: Path, record: dict[str, Any]) -> bool:
+def prepared(out: Path, record: dict[str, Any]) -> bool:
     """Make ``out`` with its record; True if it was there already with the same one."""
     place = out / "record.json"
     if place.is_file():
@@ -342,6 +357,15 @@ def _finished_part(place: Path, n: int, stopwatch: Stopwatch) -> Predictions | N
     stopwatch.events += times["events"]
     stopwatch.seconds += times["seconds"]
     return part
+
+
+def _physics_columns(
+    model: Model, store: EventStore, rows: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[Any]] | None:
+    """What the comparison with cut-based selections looks at; None where there is nothing to compare."""
+    if model.classes != PION_CLASSES or not set(COLUMNS) <= set(store.layout.columns):
+        return None
+    return {name: store.column(name)[rows] for name in COLUMNS}
 
 
 def _gallery(

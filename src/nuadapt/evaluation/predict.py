@@ -131,7 +131,7 @@ def prepare(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMaps
         DataError: not what the model reads; clouds cannot be coarsened, and have no views; an energy is asked for.
     """
     if model.task.energy:
-        raise DataError(f"the model {model.id} gives an energy, and predictions are class probabilities so far")
+        raise DataError(f"the model {model.id} gives an energy", next_step="'nuadapt evaluate' writes a table of them")
     if not reads_clouds(model):
         return maps_for(model, batch, config)
     if config.coarsen != 1 or config.views is not None:
