@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nuadapt.errors import ConfigError, nearest
 from nuadapt.evaluation.explain.stage import ExplainConfig
 from nuadapt.settings import apply_words, build, read_yaml
 from nuadapt.sources.simulation.lartpc import LArTPCConfig
+from nuadapt.sources.simulation.minerva.config import MinervaConfig
 from nuadapt.training.config import TrainingConfig, load_recipe
 
 #: Where an evaluation asks its questions if it names no set of events: the test split of the study's own events.
@@ -30,7 +31,7 @@ class EventSet:
 
     events: int
     seed: int
-    simulation: LArTPCConfig
+    simulation: LArTPCConfig | MinervaConfig
 
     def as_dict(self) -> dict[str, Any]:
         """All that decides what is in the file."""
@@ -64,6 +65,11 @@ class ModelPlan:
     evaluate: tuple[EvaluationPlan, ...] = (EvaluationPlan(),)
     explain: ExplainConfig | None = None  # reasons and evidence on the test events
     trials: bool = True  # whether it is tried on other events that the user gives
+    seeds: int = 1  # trainings with the seeds 1, 2, ..; of several, each is a model of its own, named NAME-seedN
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ConfigError(f"a model of {self.seeds} seeds", expected="at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,7 @@ class _File:
 
     title: str = ""
     seed: int = 1  # of the events; further sets have the next one, so that no event is shared with the training
+    detector: Literal["lartpc", "minerva"] = "lartpc"  # whose simulation makes the events
     simulation: tuple[str, ...] = ()  # settings of the simulation, of all events
     sets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # further events: name -> settings on top of those
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -195,20 +202,38 @@ def load_study(name: str | Path, scale: str) -> Study:
     return Study(
         title=given.title,
         scale=scale,
-        events=_events(size.events, given.seed, given.simulation, where),
-        models={n: _model({**given.models[n]}, more or {}, asked, f"{where}, model {n}") for n, more in chosen.items()},
+        events=_events(size.events, given.seed, given.simulation, given.detector, where),
+        models=_by_seed(
+            {n: _model({**given.models[n]}, more or {}, asked, f"{where}, model {n}") for n, more in chosen.items()}
+        ),
         sets={
-            n: _events(size.set_events, given.seed + 1, (*given.simulation, *words), f"{where}, set {n}")
+            n: _events(
+                size.set_events, given.seed + 1, (*given.simulation, *words), given.detector, f"{where}, set {n}"
+            )
             for n, words in given.sets.items()
         },
         folder=path.parent,
     )
 
 
-def _events(events: int, seed: int, words: Sequence[str], where: str) -> EventSet:
+def _events(events: int, seed: int, words: Sequence[str], detector: str, where: str) -> EventSet:
     if events < 1:
         raise ConfigError(f"{events} events", where=where, expected="at least 1")
-    return EventSet(events, seed, build(LArTPCConfig, apply_words({}, words), where=where))
+    settings = apply_words({}, words)
+    if detector == "minerva":
+        return EventSet(events, seed, build(MinervaConfig, settings, where=where))
+    return EventSet(events, seed, build(LArTPCConfig, settings, where=where))
+
+
+def _by_seed(models: Mapping[str, ModelPlan]) -> dict[str, ModelPlan]:
+    """Models of several seeds as one model each; the others as they are."""
+    found = {}
+    for name, plan in models.items():
+        if plan.seeds == 1:
+            found[name] = plan
+        for seed in range(1, plan.seeds + 1) if plan.seeds > 1 else ():
+            found[f"{name}-seed{seed}"] = replace(plan, seeds=1, words=(*plan.words, f"seed={seed}"))
+    return found
 
 
 def _model(given: dict[str, Any], more: dict[str, Any], asked: tuple[EvaluationPlan, ...], where: str) -> ModelPlan:

@@ -17,14 +17,17 @@ from nuadapt.report.style import RUN_LOOKS, add_label, colour, line, new_figure,
 
 @styled
 def training(run: Training) -> Figure:
-    """Loss and validation accuracy against epochs, with the epoch whose weights were kept."""
+    """Loss and score of validation against epochs, with the epoch whose weights were kept."""
+    score, words = ("val_accuracy", "accuracy")
+    if not run.column(score)[0] and run.column("val_spread")[0]:
+        score, words = "val_spread", "interquartile range of answer / truth"
     figure = new_figure(8.6, 3.8)
     left, right = figure.subplots(1, 2)
     left.plot(*run.column("loss"), color="#94a4a2", linewidth=1, label="training")
     left.plot(*run.column("val_loss"), color="#1a1a1a", marker="o", label="validation")
-    right.plot(*run.column("val_accuracy"), color="#1a1a1a", marker="o", label="validation")
+    right.plot(*run.column(score), color="#1a1a1a", marker="o", label="validation")
     best = run.record.get("best", {}).get("epoch")
-    for ax, quantity in ((left, "loss"), (right, "accuracy")):
+    for ax, quantity in ((left, "loss"), (right, words)):
         if best is not None:
             ax.axvline(best, color="#bd1f01", linestyle=":", linewidth=1.2, label="kept")
         ax.set(xlabel="epoch", ylabel=quantity)

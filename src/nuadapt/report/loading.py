@@ -65,9 +65,40 @@ class Evaluation:
         return str(made.get("stage", "")).startswith("simulate")
 
     @property
+    def sees_images(self) -> bool:
+        """False for models of particle clouds."""
+        reads = self.record.get("model", {}).get("input", {})
+        return "types" not in reads
+
+    @property
     def slug(self) -> str:
         """The name as part of a file name."""
         return "".join(c if c.isalnum() else "-" for c in self.name).strip("-")
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyEvaluation:
+    """A folder with answers of a model that gives an energy."""
+
+    path: Path
+    name: str
+    metrics: dict[str, Any]
+    record: dict[str, Any]
+
+
+def is_energy(folder: Path) -> bool:
+    """Whether this folder holds the evaluation of an energy."""
+    return (folder / "energies.parquet").is_file()
+
+
+def load_energy(folder: Path) -> EnergyEvaluation:
+    """Read such a folder.
+
+    Raises:
+        InputFileError: a file is missing or damaged.
+    """
+    metrics = dict(read_json(folder / "metrics.json"))
+    return EnergyEvaluation(folder, str(metrics["model"]), metrics, dict(read_json(folder / "record.json")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +147,21 @@ def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
     Raises:
         InputFileError: no evaluation in a folder, or a damaged one.
     """
+    return _with_names([load_evaluation(f) for f in evaluation_folders(folders) if not is_energy(f)])
+
+
+def load_energies(folders: Sequence[Path]) -> list[EnergyEvaluation]:
+    """Read evaluations of energies among these folders; as :func:`load_evaluations`."""
+    found = [load_energy(folder) for folder in evaluation_folders(folders) if is_energy(folder)]
+    return [replace(e, name=f"{e.name} [{e.path.name}]") for e in found]
+
+
+def evaluation_folders(folders: Sequence[Path]) -> list[Path]:
+    """Folders with a metrics.json among these, or directly below them.
+
+    Raises:
+        InputFileError: a folder has none, and is no run folder either.
+    """
     found: list[Path] = []
     for folder in folders:
         inside = [folder] if (folder / "metrics.json").is_file() else _inside(folder)
@@ -124,7 +170,7 @@ def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
         if not inside:
             raise InputFileError("no metrics.json in this folder or directly below it", where=folder, next_step=_STEP)
         found += [p for p in inside if p.resolve() not in {f.resolve() for f in found}]
-    return _with_names([load_evaluation(folder) for folder in found])
+    return found
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nuadapt import __version__
 from nuadapt.errors import DataError, InputFileError, OutputError
-from nuadapt.report import figures
+from nuadapt.report import clouds, figures
 from nuadapt.report.event_display import draw_event
 from nuadapt.report.explanations import (
     HABIT_COLUMNS,
@@ -25,7 +25,15 @@ from nuadapt.report.explanations import (
     reason_on_card,
     reasons_of,
 )
-from nuadapt.report.loading import Evaluation, Training, load_evaluations, load_trainings, published
+from nuadapt.report.loading import (
+    EnergyEvaluation,
+    Evaluation,
+    Training,
+    load_energies,
+    load_evaluations,
+    load_trainings,
+    published,
+)
 from nuadapt.report.style import colour, embedded, save, title
 from nuadapt.report.tables import (
     CLASS_COLUMNS,
@@ -41,6 +49,8 @@ from nuadapt.report.tables import (
 )
 
 _OUTPUTS = {"index.html", "results.md", "figures"}
+_STAND_IN = "The events are a stand-in for MINERvA, parametrised by nuadapt: they show how models compare, not how "
+_STAND_IN += "the experiment would do."
 _MARK = '<meta name="generator" content="nuadapt report">'
 
 
@@ -64,6 +74,15 @@ class EventCard:
     caption: str
     image: str
     reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Physics:
+    """Models of clouds beside what needs no model: rows of both tables, and figures."""
+
+    signals: list[tuple[str, list[tuple[str, list[str]]]]]
+    energies: list[tuple[str, list[str]]]
+    figures: list[Picture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +127,8 @@ def make_report(
     if not evaluations:
         raise DataError("no evaluation to report on", next_step="Give at least one folder made by 'nuadapt evaluate'")
     loaded, trainings = load_evaluations(evaluations), load_trainings(evaluations)
-    if not loaded:
+    energies = load_energies(evaluations)
+    if not loaded and not energies:
         raise DataError("run folders alone hold no results", next_step="Give also a folder made by 'nuadapt evaluate'")
     _check_place(out)
     extra = [_extra(*given) for given in extra_figures]
@@ -122,7 +142,7 @@ def make_report(
         .get_template("report.html")
         .render(
             title=title,
-            lead=_lead(loaded),
+            lead=_lead([*loaded, *energies]),
             runs=sections,
             groups=run_groups(loaded),
             headings=[h for h, _ in RUN_COLUMNS.values()],
@@ -134,12 +154,16 @@ def make_report(
             habit_headings=HABIT_COLUMNS,
             trainings=[_training(t, out / "figures") for t in trainings],
             comparison=_comparison(loaded, out / "figures"),
+            sees_images=any(e.sees_images for e in loaded),
+            physics=_physics(loaded, energies, out / "figures"),
+            signal_headings=clouds.SIGNAL_COLUMNS,
+            energy_headings=clouds.ENERGY_COLUMNS,
             extra=extra,
             definitions=_definitions(loaded),
             version=__version__,
         )
     )
-    _write(out / "results.md", f"# {title}\n\n{metrics_markdown(loaded)}")
+    _write(out / "results.md", f"# {title}\n\n{metrics_markdown(loaded)}{clouds.markdown(loaded, energies)}")
     return _write(out / "index.html", page)
 
 
@@ -181,13 +205,14 @@ def _extra(heading: str, caption: str, png: Path) -> Picture:
     return Picture(heading, caption, embedded(content))
 
 
-def _lead(loaded: Sequence[Evaluation]) -> str:
+def _lead(loaded: Sequence[Evaluation | EnergyEvaluation]) -> str:
     models = len({e.metrics["model"] for e in loaded})
     files = sorted({str(e.record.get("data", {}).get("file", "unknown data")) for e in loaded})
     events = sorted({int(e.metrics["n_predictions"]) for e in loaded})
     return (
         f"{len(loaded)} evaluation{'s' * (len(loaded) > 1)} of {models} model{'s' * (models > 1)} on "
         f"{' and '.join(f'{n} events' for n in events)} of {', '.join(files)}."
+        + (f" {_STAND_IN}" if any(clouds.is_stand_in(e.record) for e in loaded) else "")
     )
 
 
@@ -199,6 +224,25 @@ def _training(run: Training, place: Path) -> Picture:
     words = f"{total} parameters; " if total is not None else ""
     words += f"{wall / 3600:.2f} h; " if wall else ""
     return _picture(figures.training(run), place / name, run.name, f"{words}weights of the marked epoch were kept.")
+
+
+def _physics(loaded: Sequence[Evaluation], energies: Sequence[EnergyEvaluation], place: Path) -> Physics | None:
+    """Clouds in physics terms; None where there is nothing of the kind."""
+    found = clouds.with_physics(loaded)
+    scored = [e for e in energies if "estimates" in e.metrics]
+    if not found and not scored:
+        return None
+    pictures = []
+    words = "Both select events by one rule; the model's threshold lets as much background through as the cuts do. "
+    words += "Bars: binomial 95% intervals; bands: lowest to highest of several seeds."
+    for signal in dict.fromkeys(name for _, physics in found for name, of in physics.items() if of):
+        figure = clouds.efficiency(signal, found)
+        pictures.append(_picture(figure, place / f"efficiency-{signal}", f"Efficiency for {title(signal)}", words))
+    if scored:
+        words = "Resolution and bias of the available energy; events with less than 0.05 GeV are left out. "
+        words += "Bars: 95% bootstrap intervals; bands: lowest to highest of several seeds."
+        pictures.append(_picture(clouds.energy_spread(scored), place / "energy-spread", "Energy and q3", words))
+    return Physics(clouds.signal_rows(found), clouds.energy_rows(scored), pictures)
 
 
 def _comparison(loaded: Sequence[Evaluation], place: Path) -> list[Picture]:

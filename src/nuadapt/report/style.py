@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nuadapt.errors import OutputError
-from nuadapt.events.truth import FLAVOUR_TITLES
+from nuadapt.events.truth import FLAVOUR_TITLES, PION_TITLES
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -124,7 +124,7 @@ def symbol(name: str) -> str:
 
 def title(name: str) -> str:
     """Class name on a page."""
-    return FLAVOUR_TITLES.get(name, name)
+    return FLAVOUR_TITLES.get(name, PION_TITLES.get(name, name))
 
 
 def colour(name: str, index: int) -> str:

@@ -78,7 +78,7 @@ def cell(value: Any, interval: Any = None, decimals: int = 3) -> Cell:
 
 def run_groups(evaluations: Sequence[Evaluation]) -> list[Group]:
     """Our runs, then the published rows, per resolution."""
-    known = published()["by_coarsen"]
+    known = published()["by_coarsen"] if any(e.sees_images for e in evaluations) else {}
     factors = sorted({e.coarsen for e in evaluations} | ({int(k) for k in known} if evaluations else set()))
     groups = []
     for factor in factors:
@@ -127,7 +127,7 @@ def resolution_rows(evaluations: Sequence[Evaluation]) -> list[Row]:
         for high, low in pairs
         if high.has_truth
     ]
-    known = published()["by_coarsen"]
+    known = published()["by_coarsen"] if any(e.sees_images for e in evaluations) else {}
     theirs = {r["model"]: r for r in known["1"]["rows"]}
     events = str(published()["test_events"])
     both = [(theirs[r["model"]], r) for r in known["2"]["rows"] if r["model"] in theirs]
