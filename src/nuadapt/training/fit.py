@@ -142,7 +142,7 @@ def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) ->
     from nuadapt.models.vlm.prompts import load_prompt
 
     language = config.language
-    if language.reasons and task.classes != FLAVOUR_CLASSES:
+    if language.reasons and not language.shots and task.classes != FLAVOUR_CLASSES:
         raise ConfigError(
             f"reasons are written for the classes of the task 'flavour', and '{task.name}' has others",
             next_step="Set language.reasons=0",

@@ -221,6 +221,17 @@ def test_a_frozen_model_is_shown_examples(offline: TrainingConfig, store: Path, 
     text = model.tokenizer.decode([token for part in model.words.before for token in part])
     assert text.count(f"{model.prompt.answer}{model.prompt.endings[1]}") == 2
     assert posterior(run, store).shape == (6, 3)
+    (tmp_path / "leptons.yaml").write_text(
+        yaml.safe_dump({"classes": {"one": {"where": {"nu_pdg": 12}}, "two": {"where": {"nu_pdg": 14}}}})
+    )
+    other = replace(shown, task=str(tmp_path / "leptons.yaml"), language=replace(shown.language, prompt="minimal"))
+    two: Any = load_run(train(other, store, tmp_path / "leptons")).network
+    assert (two.example_labels, two.prompt.labels) == ([0, 1, 0, 1], ("one", "two"))
+    with pytest.raises(ConfigError, match="prompt 'full' tells of the classes"):
+        train(replace(other, language=shown.language), store, tmp_path / "full")
+    trained = replace(other, language=replace(other.language, shots=0))
+    with pytest.raises(ConfigError, match="language.reasons=0"):
+        train(trained, store, tmp_path / "reasons")
     with pytest.raises(ConfigError, match="fewer than 40 training events"):
         train(replace(offline, language=replace(offline.language, shots=40)), store, tmp_path / "many")
     with pytest.raises(ConfigError, match="cannot be shown examples"):
