@@ -394,6 +394,18 @@ def predict(
 
 
 @app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="omnilearned-small or omnilearned-medium.", show_default=False)],
+) -> None:
+    """Download published weights once; recipes name them in pretrained.checkpoint."""
+    from nuadapt.models.fetch import fetch as download
+
+    with progress_bar("downloading") as update:
+        got = download(name, progress=update)
+    out.print(f"{name}: {got['bytes'] / 1e6:.1f} MB in {got['path']}\nsha256 {got['sha256']}", soft_wrap=True)
+
+
+@app.command()
 def pack(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     out_dir: Out,

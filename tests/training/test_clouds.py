@@ -148,3 +148,33 @@ def test_what_does_not_go_together_is_refused(store: Path, classifier: Path, tmp
     other = replace(model.input, frame="detector")
     with EventStore(store) as events, pytest.raises(DataError, match="in the beam frame"):
         other.arrays(events.read(slice(0, 2)))
+
+
+@pytest.mark.parametrize("mode", ["frozen", "full", "lora"])
+def test_pretrained_weights_are_adapted(mode: str, store: Path, tmp_path: Path, own: Path) -> None:
+    words = [f"pretrained={{checkpoint: '{own}', layout: nuadapt, mode: {mode}, rank: 2}}", "train_events=64"]
+    run = train(tiny("energy-smoke", *WORDS, *words), store, tmp_path / mode)
+    before, after = load_file(own), load_file(run / "model.safetensors")
+    body = [name for name in after if name.startswith("body.")]
+    assert [name for name in after if "lora_" in name] == []
+    same = [bool((before[name] == after[name]).all()) for name in body]
+    assert all(same) == (mode == "frozen")
+    assert any((before[n] != after[n]).any() for n in after if n.startswith("classifier.") and n in before)
+    record = json.loads((run / "record.json").read_text())
+    assert record["pretrained"]["fraction"] > 0.9
+    load_run(run)
+
+
+WORDS = ["preset=pet2-small", "epochs=1", "batch_size=16"]
+
+
+@pytest.fixture(scope="module")
+def own(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of an earlier training."""
+    config = tiny("energy-smoke", *WORDS, "train_events=16", "val_events=16")
+    return train(config, store, tmp_path_factory.mktemp("runs") / "own") / "model.safetensors"
+
+
+def test_weights_without_a_backbone_are_refused(store: Path, tmp_path: Path, own: Path) -> None:
+    with pytest.raises(ConfigError, match="no pretrained backbone"):
+        train(tiny("energy-smoke", f"pretrained.checkpoint='{own}'"), store, tmp_path / "run")

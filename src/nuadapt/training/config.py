@@ -11,6 +11,7 @@ from typing import Any, Literal
 from nuadapt.errors import ConfigError, nearest
 from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.events.tasks import TASK_FILES, task_names
+from nuadapt.models.adaptation import Adaptation
 from nuadapt.models.registry import PRESET_FILES, preset_names
 from nuadapt.settings import apply_words, build, read_yaml
 
@@ -76,6 +77,28 @@ class LanguageConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PretrainedConfig:
+    """Weights of another training under a model of clouds, and how they are adapted."""
+
+    checkpoint: str = ""  # a file, or the name of one that `nuadapt fetch` knows; none: random weights
+    layout: Literal["omnilearned", "omnilearned-ema", "nuadapt"] = "omnilearned"  # how its tensors are named
+    at_least: float = 0.5  # share of the model's parameters that it must give
+    mode: Literal["full", "frozen", "lora"] = "full"  # what is trained: all, what is new, or that and low-rank updates
+    backbone_lr: float = 0.1  # rate of what was pretrained, times that of what is new
+    rank: int = 8
+    alpha: float = 16
+
+    def __post_init__(self) -> None:
+        self.adaptation()
+        if not 0 <= self.at_least <= 1:
+            raise ConfigError(f"pretrained.at_least = {self.at_least}", expected="0 to 1")
+
+    def adaptation(self) -> Adaptation:
+        """The choice in the form that models are adapted by."""
+        return Adaptation(self.mode, self.backbone_lr, self.rank, self.alpha)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """One training run."""
 
@@ -84,6 +107,7 @@ class TrainingConfig:
     input: InputConfig = field(default_factory=InputConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     epochs: int = 30
     batch_size: int = 64  # events per step and process, before accumulation
     accumulate: int = 1  # batches per update; their losses add up to that of one large batch

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -239,9 +239,15 @@ class Engine(Trainer):
     """``transformers.Trainer`` with the order of events, the weighted loss and whole checkpoints of nuadapt."""
 
     def __init__(
-        self, model: nn.Module, train: EventDataset, val: EventDataset, keeper: Keeper, args: TrainingArguments
+        self,
+        model: nn.Module,
+        train: EventDataset,
+        val: EventDataset,
+        keeper: Keeper,
+        args: TrainingArguments,
+        rates: Mapping[str, float],
     ) -> None:
-        self._train_rows = train.sample.rows
+        self._train_rows, self._rates = train.sample.rows, dict(rates)
         super().__init__(
             model=model,
             args=args,
@@ -255,15 +261,14 @@ class Engine(Trainer):
         self.remove_callback(PrinterCallback)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer, with the factors of learning rates that a model asks for: ``lr_factors``, by part of name."""
+        """The optimizer, with the factors of learning rates by part of name: the first that fits counts."""
         if self.optimizer is None:
             of: Any = model if model is not None else self.model
-            factors: dict[str, float] = getattr(of, "lr_factors", dict)()
             decayed = set(self.get_decay_parameter_names(of))
             groups: dict[tuple[float, float], list[nn.Parameter]] = {}
             for name, parameter in of.named_parameters():
                 if parameter.requires_grad:
-                    factor = next((f for part, f in factors.items() if part in name), 1.0)
+                    factor = next((f for part, f in self._rates.items() if part in name), 1.0)
                     decay = self.args.weight_decay if name in decayed else 0.0
                     groups.setdefault((factor, decay), []).append(parameter)
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, of)

@@ -23,9 +23,12 @@ from nuadapt.errors import ConfigError, DataError, nearest
 from nuadapt.events.cloud import CloudSpec
 from nuadapt.events.pixelmap import MapSpec
 from nuadapt.events.truth import FLAVOUR_CLASSES
+from nuadapt.models.adaptation import adapt
+from nuadapt.models.fetch import checkpoint
 from nuadapt.models.inputs import CloudInput, PixelInput, Reads, offers
 from nuadapt.models.registry import build_model, count_parameters, family_of, load_preset
 from nuadapt.models.run import load_weights, run_folder, use_bf16
+from nuadapt.models.weights import LoadReport, load_foreign
 from nuadapt.record import make_record, read_json, write_json
 from nuadapt.training.card import model_card
 from nuadapt.training.config import TrainingConfig
@@ -64,15 +67,17 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         **offers(reads),
     )
     _start(model, config)
+    model, loaded = _pretrained(model, config)
     if config.language.shots:
         if _is_main():
             show_examples(config, data, offered, reads, model, folder)
         return out
     keeper = Keeper(config, folder, progress, _answer(offered))
     with _quiet(), _listening(keeper):
-        _run(config, data, offered, reads, model, keeper)
+        _run(config, data, offered, reads, model, keeper, loaded)
     if _is_main():
         learned = {
+            **({"pretrained": loaded.as_dict()} if loaded is not None else {}),
             "epochs": keeper.epochs,
             "best": {"epoch": keeper.best_epoch, "val_loss": keeper.best_loss, keeper.score: keeper.best_score},
             "not_reproducible": {"wall_time_s": round(keeper.wall_time(), 1), "threads": torch.get_num_threads()},
@@ -122,6 +127,23 @@ def _start(model: nn.Module, config: TrainingConfig) -> None:
             family.start(model, folder)
         else:
             load_weights(model, folder / "model.safetensors")
+
+
+def _pretrained(model: nn.Module, config: TrainingConfig) -> tuple[nn.Module, LoadReport | None]:
+    """The model with the weights of a checkpoint, adapted as the settings say; and what became of every tensor.
+
+    Raises:
+        ConfigError: a model without a backbone.
+        InputFileError: no such checkpoint, or too little of it fits.
+    """
+    if not config.pretrained.checkpoint:
+        return model, None
+    if not getattr(model, "backbone", None):
+        raise ConfigError(f"{config.preset} has no pretrained backbone", expected="a model such as pet2-small")
+    given = config.pretrained
+    report = load_foreign(model, checkpoint(given.checkpoint), layout=given.layout, at_least=given.at_least)
+    logging.getLogger("nuadapt").warning(report.paragraph())
+    return adapt(model, given.adaptation(), report.fresh), report
 
 
 def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) -> dict[str, Any]:
@@ -213,7 +235,13 @@ def _is_main() -> bool:
 
 
 def _run(
-    config: TrainingConfig, data: Path, offered: TrainingData, reads: Reads, model: nn.Module, keeper: Keeper
+    config: TrainingConfig,
+    data: Path,
+    offered: TrainingData,
+    reads: Reads,
+    model: nn.Module,
+    keeper: Keeper,
+    loaded: LoadReport | None,
 ) -> None:
     """Train to the end from the latest complete checkpoint, or from the start."""
     folder = keeper.folder
@@ -234,8 +262,19 @@ def _run(
         *_datasets(config, data, offered, reads),
         keeper,
         arguments(config, folder, steps, _answer(offered)),
+        _rates(model, config, loaded),
     )
     engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def _rates(model: nn.Module, config: TrainingConfig, loaded: LoadReport | None) -> dict[str, float]:
+    """Learning rates relative to that of the settings, by part of name: what was pretrained learns more slowly."""
+    if loaded is None:
+        factors: dict[str, float] = getattr(model, "lr_factors", dict)()
+        return factors
+    fresh = {f"{name}": 1.0 for name in loaded.fresh}
+    # Low-rank updates begin at nothing, and learn at the full rate.
+    return fresh | {"lora_": 1.0, "body.": config.pretrained.backbone_lr}
 
 
 def _datasets(
@@ -285,6 +324,18 @@ def _listening(keeper: Keeper) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _merged(model: nn.Module, weights: Path) -> nn.Module:
+    """The plain model of one that was trained by low-rank updates: they are added to what they update, in the file too.
+
+    Other models stay as they are.
+    """
+    if not hasattr(model, "merge_and_unload") or hasattr(model, "own_names"):
+        return model
+    merged: nn.Module = model.merge_and_unload()
+    save_weights(merged, weights.parent)
+    return merged
+
+
 def _finish(
     config: TrainingConfig,
     folder: RunFolder,
@@ -297,6 +348,7 @@ def _finish(
     """The weights of a folder, model card, and last the record, which makes the run finished."""
     best = weights / "model.safetensors"
     load_weights(model, best)  # a last check that they can be read back
+    model = _merged(model, best)
     family = family_of(load_preset(config.preset))
     if hasattr(family, "save"):
         family.save(model, best, folder.path)

@@ -230,7 +230,7 @@ def test_a_frozen_model_is_shown_examples(offline: TrainingConfig, store: Path, 
     with pytest.raises(ConfigError, match="prompt 'full' tells of the classes"):
         train(replace(other, language=shown.language), store, tmp_path / "full")
     trained = replace(other, language=replace(other.language, shots=0))
-    with pytest.raises(ConfigError, match="language.reasons=0"):
+    with pytest.raises(ConfigError, match=r"language\.reasons=0"):
         train(trained, store, tmp_path / "reasons")
     with pytest.raises(ConfigError, match="fewer than 40 training events"):
         train(replace(offline, language=replace(offline.language, shots=40)), store, tmp_path / "many")

