@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nuadapt.record import read_json
-from nuadapt.report.loading import EnergyEvaluation, Evaluation
+from nuadapt.report.loading import EnergyEvaluation, Evaluation, Training
 from nuadapt.report.style import RUN_LOOKS, add_label, new_figure, styled, title
 
 Floats = npt.NDArray[np.float64]
@@ -202,4 +202,38 @@ def energy_spread(evaluations: Sequence[EnergyEvaluation]) -> Figure:
         ax.set(xlabel="true q3 [GeV]", xlim=(0, 4.2))
         add_label(ax, simulated=True)
     left.legend(loc="upper right", ncols=2, fontsize=9)
+    return figure
+
+
+def with_cost(trainings: Sequence[Training]) -> dict[str, list[Training]]:
+    """Trainings that say what they cost, by the name of their task."""
+    found: dict[str, list[Training]] = {}
+    for run in trainings:
+        if run.record.get("flops_per_event"):
+            found.setdefault(str(run.record["task"]["name"]), []).append(run)
+    return found
+
+
+@styled
+def loss_by_compute(trainings: Sequence[Training]) -> Figure:
+    """Validation loss against updates, and against the floating-point operations spent in training."""
+    figure = new_figure(9.6, 4.2)
+    left, right = figure.subplots(1, 2, sharey=True)
+    presets = list(dict.fromkeys(str(run.record["preset"]) for run in trainings))
+    for run in trainings:
+        preset = str(run.record["preset"])
+        ink, marker = RUN_LOOKS[presets.index(preset) % len(RUN_LOOKS)]
+        lines = [line for line in run.lines if "val_loss" in line]
+        events = sum(run.record["data"]["events"]["train"].values())
+        flops = sum(run.record["flops_per_event"].values())
+        loss = [line["val_loss"] for line in lines]
+        first = next(r for r in trainings if r.record["preset"] == preset) is run
+        look = {"color": ink, "marker": marker, "linewidth": 1.2, "markersize": 5}
+        left.plot([line["step"] for line in lines], loss, label=preset if first else None, **look)
+        right.plot([line["epoch"] * events * flops for line in lines], loss, **look)
+    left.set(xlabel="updates", ylabel="validation loss", xscale="log")
+    right.set(xlabel="floating-point operations in training", xscale="log")
+    left.legend(fontsize=9)
+    for ax in (left, right):
+        add_label(ax, simulated=True)
     return figure

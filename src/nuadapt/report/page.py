@@ -155,7 +155,7 @@ def make_report(
             trainings=[_training(t, out / "figures") for t in trainings],
             comparison=_comparison(loaded, out / "figures"),
             sees_images=any(e.sees_images for e in loaded),
-            physics=_physics(loaded, energies, out / "figures"),
+            physics=_physics(loaded, energies, trainings, out / "figures"),
             signal_headings=clouds.SIGNAL_COLUMNS,
             energy_headings=clouds.ENERGY_COLUMNS,
             extra=extra,
@@ -226,7 +226,9 @@ def _training(run: Training, place: Path) -> Picture:
     return _picture(figures.training(run), place / name, run.name, f"{words}weights of the marked epoch were kept.")
 
 
-def _physics(loaded: Sequence[Evaluation], energies: Sequence[EnergyEvaluation], place: Path) -> Physics | None:
+def _physics(
+    loaded: Sequence[Evaluation], energies: Sequence[EnergyEvaluation], trainings: Sequence[Training], place: Path
+) -> Physics | None:
     """Clouds in physics terms; None where there is nothing of the kind."""
     found = clouds.with_physics(loaded)
     scored = [e for e in energies if "estimates" in e.metrics]
@@ -242,6 +244,10 @@ def _physics(loaded: Sequence[Evaluation], energies: Sequence[EnergyEvaluation],
         words = "Resolution and bias of the available energy; events with less than 0.05 GeV are left out. "
         words += "Bars: 95% bootstrap intervals; bands: lowest to highest of several seeds."
         pictures.append(_picture(clouds.energy_spread(scored), place / "energy-spread", "Energy and q3", words))
+    words = "One line per training; a multiplication and an addition are two operations, frozen parts are not counted."
+    for task, runs in clouds.with_cost(trainings).items():
+        figure = clouds.loss_by_compute(runs)
+        pictures.append(_picture(figure, place / f"loss-compute-{task}", f"Loss and compute, {task}", words))
     return Physics(clouds.signal_rows(found), clouds.energy_rows(scored), pictures)
 
 

@@ -20,6 +20,7 @@ from transformers import set_seed
 from transformers.utils import logging as transformers_logging
 
 from nuadapt.errors import ConfigError, DataError, nearest
+from nuadapt.evaluation.compute import step_flops
 from nuadapt.events.cloud import CloudSpec
 from nuadapt.events.pixelmap import MapSpec
 from nuadapt.events.truth import FLAVOUR_CLASSES
@@ -72,12 +73,14 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         if _is_main():
             show_examples(config, data, offered, reads, model, folder)
         return out
+    cost = _cost(model, config, data, offered, reads)
     keeper = Keeper(config, folder, progress, _answer(offered))
     with _quiet(), _listening(keeper):
         _run(config, data, offered, reads, model, keeper, loaded)
     if _is_main():
         learned = {
             **({"pretrained": loaded.as_dict()} if loaded is not None else {}),
+            **({"flops_per_event": cost} if cost else {}),
             "epochs": keeper.epochs,
             "best": {"epoch": keeper.best_epoch, "val_loss": keeper.best_loss, keeper.score: keeper.best_score},
             "not_reproducible": {"wall_time_s": round(keeper.wall_time(), 1), "threads": torch.get_num_threads()},
@@ -267,6 +270,20 @@ def _run(
     engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
+def _cost(
+    model: nn.Module, config: TrainingConfig, data: Path, offered: TrainingData, reads: Reads
+) -> dict[str, float]:
+    """Floating-point operations of training on an event of a cloud, forward and backward, of the first events' mean."""
+    if not isinstance(reads, CloudInput):
+        return {}
+    draws = [Draw(at, -1) for at in range(min(config.batch_size, 64, len(offered.train.rows)))]
+    batch = CloudDataset(data, offered.train, reads).__getitems__(draws)
+    model.eval()  # without dropout, which is not counted either
+    found = step_flops(model, batch)
+    model.train()
+    return {"forward": found.forward / len(draws), "backward": found.backward / len(draws)}
+
+
 def _rates(model: nn.Module, config: TrainingConfig, loaded: LoadReport | None) -> dict[str, float]:
     """Learning rates relative to that of the settings, by part of name: what was pretrained learns more slowly."""
     if loaded is None:
@@ -331,7 +348,8 @@ def _merged(model: nn.Module, weights: Path) -> nn.Module:
     """
     if not hasattr(model, "merge_and_unload") or hasattr(model, "own_names"):
         return model
-    merged: nn.Module = model.merge_and_unload()
+    adapted: Any = model
+    merged: nn.Module = adapted.merge_and_unload()
     save_weights(merged, weights.parent)
     return merged
 
