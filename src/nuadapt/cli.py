@@ -257,6 +257,24 @@ def validate_store(path: Annotated[Path, typer.Argument(help="Event store (.h5).
     out.print(f"{path}: {n} events, nothing wrong")
 
 
+@validate_app.command("minerva")
+def validate_minerva(
+    out_dir: Out,
+    events: Annotated[int, typer.Option(help="Events to simulate.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same figures.")] = 1,
+    beside: Annotated[
+        Path | None, typer.Option(help="Store or MINERvA tuple to draw beside them.", show_default=False)
+    ] = None,
+) -> None:
+    """Figures of the MINERvA-like simulation, beside other events if given."""
+    from nuadapt.report.validation_plots import stand_in_page
+    from nuadapt.sources.simulation.minerva.run import look
+
+    with progress_bar("simulating") as update:
+        curves = look(events, seed, beside, update)
+    out.print(f"page: {stand_in_page(curves, out_dir)}")
+
+
 @validate_app.command("simulation")
 def validate_simulation(
     out_dir: Annotated[

@@ -75,10 +75,13 @@ def test_a_classifier_is_evaluated_beside_the_cuts(classifier: Path, store: Path
 def test_an_energy_is_evaluated_beside_the_calorimeter(regression: Path, store: Path, tmp_path: Path) -> None:
     metrics = evaluate(regression, store, tmp_path / "out", resamples=20)
     estimates = metrics["estimates"]
+    small = metrics["n_events"] - estimates["model"]["all"]["n_events"]  # below 0.05 GeV
     assert set(estimates) == {"model", "calorimetric", "calorimetric_fitted"}
     assert abs(estimates["model"]["all"]["median"] - 1) < 0.5
     assert estimates["calorimetric"]["scale"] == 1.17
     assert sum(row["n_events"] for row in estimates["model"]["by_q3"]) == estimates["model"]["all"]["n_events"]
+    assert sum(row["n_events"] for row in estimates["model"]["by_multiplicity"]) == metrics["n_events"] - small
+    assert 0.6 < metrics["intervals"]["coverage"] <= 1
     model = load_run(regression)
     with EventStore(store) as events:
         batch = events.read(events.rows_of("test"))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nuadapt.errors import DataError, require
 from nuadapt.evaluation.bootstrap import BootstrapConfig
 from nuadapt.evaluation.physics.cuts import CALORIMETRIC_SCALE, calorimetric, fitted_scale
-from nuadapt.evaluation.physics.energy import in_q3, ratios, spread
+from nuadapt.evaluation.physics.energy import MULTIPLICITY_EDGES, Intervals, histograms, in_bins, ratios, spread
 from nuadapt.evaluation.protocol import Progress
 from nuadapt.events.store import EventStore
 from nuadapt.models.run import LoadedModel
@@ -23,6 +23,7 @@ from nuadapt.record import write_json
 Array = npt.NDArray[Any]
 _KEY = ("run", "subrun", "event", "entry")
 _CALORIMETER = ("blob_recoil_energy",)
+_HADRONS = ("n_protons", "n_charged_pions", "n_neutral_pions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ def evaluate_energies(
         }
         if metrics["n_events"]:
             metrics["estimates"] = _estimates(table, store, rows, model, bootstrap)
+            metrics["intervals"] = _intervals(table, store, rows, model, batch_size)
         else:
             metrics["note"] = "no event has a true energy (recorded data): answers are written, nothing can be scored"
     write_json(out / "metrics.json", metrics)
@@ -130,6 +132,7 @@ def _estimates(
 ) -> dict[str, Any]:
     """Spread of every estimate over truth, in all and in bins of true q3."""
     q3 = store.column("q3")[rows]
+    hadrons = sum(np.maximum(store.column(name)[rows], 0) for name in _HADRONS)
     estimates: dict[str, tuple[Array, float | None]] = {"model": (table.energy, None)}
     if all(name in store.layout.columns for name in _CALORIMETER):
         raw = {name: store.column(name)[rows] for name in _CALORIMETER}
@@ -143,9 +146,23 @@ def _estimates(
         found[name] = {
             **({"scale": scale} if scale is not None else {}),
             "all": spread(ratio, table.weight[counts], bootstrap).as_dict(),
-            "by_q3": in_q3(energy, table.truth, q3, table.weight, bootstrap),
+            "by_q3": in_bins(energy, table.truth, q3, table.weight, bootstrap),
+            "by_multiplicity": in_bins(energy, table.truth, hadrons, table.weight, bootstrap, MULTIPLICITY_EDGES),
+            "histograms": histograms(energy, table.truth, q3, table.weight),
         }
     return found
+
+
+def _intervals(
+    table: Energies, store: EventStore, rows: Array, model: LoadedModel, batch_size: int
+) -> dict[str, Any] | None:
+    """Conformal intervals fitted to the validation events, and how many of these events they hold; None without any."""
+    val = store.rows_of("val")
+    if not len(val) or np.isin(val, rows).any():  # what is evaluated must have no part in the fit
+        return None
+    fitted, _ = answers(model, store, val, batch_size)
+    made = Intervals.fit(fitted.energy, fitted.truth)
+    return made.coverage(table.energy, table.truth, store.column("q3")[rows], table.weight) if made else None
 
 
 def _scale(store: EventStore, model: LoadedModel) -> float | None:

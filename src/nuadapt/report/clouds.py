@@ -237,3 +237,50 @@ def loss_by_compute(trainings: Sequence[Training]) -> Figure:
     for ax in (left, right):
         add_label(ax, simulated=True)
     return figure
+
+
+@styled
+def energy_histograms(evaluations: Sequence[EnergyEvaluation]) -> Figure:
+    """Distribution of estimate over truth in four bins of true q3, each of unit area: calorimeter and models."""
+    figure = new_figure(10.4, 6.8)
+    axes = figure.subplots(2, 2, sharex=True)
+    first = evaluations[0].metrics["estimates"]
+    shown = [("recoil x 1.17", "#94a4a2", first["calorimetric"])] if "calorimetric" in first else []
+    presets = list(dict.fromkeys(preset_of(str(e.metrics["model"])) for e in evaluations))
+    for index, preset in enumerate(presets):
+        one = next(e for e in evaluations if preset_of(str(e.metrics["model"])) == preset)
+        shown.append((preset, RUN_LOOKS[index % len(RUN_LOOKS)][0], one.metrics["estimates"]["model"]))
+    for at, ax in enumerate(axes.flat):
+        for name, ink, estimate in shown:
+            of = estimate["histograms"][at]
+            content = np.array(of["weight"])
+            edges = np.linspace(0, 2, len(content) + 1)
+            if content.sum() > 0:
+                ax.stairs(content / content.sum(), edges, color=ink, label=name, linewidth=1.3)
+        limits = first["model"]["histograms"][at]
+        words = (
+            f"{limits['low']:g} to {limits['high']:g} GeV" if limits["high"] < 50 else f"above {limits['low']:g} GeV"
+        )
+        add_label(ax, f"q3 {words}", simulated=True)
+        ax.axvline(1, color="#d5dae0", linewidth=0.8, zorder=0)
+        ax.set(xlim=(0, 2))
+        ax.set_ylim(top=1.25 * ax.get_ylim()[1])
+    for ax in axes[1]:
+        ax.set_xlabel("estimate / truth")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("share of events")
+    axes[0, 0].legend(loc="upper right", fontsize=9)
+    return figure
+
+
+def coverage_words(evaluations: Sequence[EnergyEvaluation]) -> list[str]:
+    """A sentence on the conformal intervals of each model that has them."""
+    found = []
+    for e in evaluations:
+        if of := e.metrics.get("intervals"):
+            bins = [row["coverage"] for row in of["by_q3"] if row["coverage"] is not None]
+            found.append(
+                f"{e.name}: intervals wanted to hold {100 * of['level']:g}% of events hold "
+                f"{100 * of['coverage']:.1f}%, and from {100 * min(bins):.1f}% to {100 * max(bins):.1f}% in bins of q3."
+            )
+    return found

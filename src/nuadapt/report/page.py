@@ -82,6 +82,7 @@ class Physics:
 
     signals: list[tuple[str, list[tuple[str, list[str]]]]]
     energies: list[tuple[str, list[str]]]
+    notes: list[str]
     figures: list[Picture]
 
 
@@ -244,11 +245,15 @@ def _physics(
         words = "Resolution and bias of the available energy; events with less than 0.05 GeV are left out. "
         words += "Bars: 95% bootstrap intervals; bands: lowest to highest of several seeds."
         pictures.append(_picture(clouds.energy_spread(scored), place / "energy-spread", "Energy and q3", words))
+        words = "Each of unit area; of several seeds the first. Events with less than 0.05 GeV are left out."
+        figure = clouds.energy_histograms(scored)
+        pictures.append(_picture(figure, place / "energy-histograms", "Distributions of estimate over truth", words))
     words = "One line per training; a multiplication and an addition are two operations, frozen parts are not counted."
     for task, runs in clouds.with_cost(trainings).items():
         figure = clouds.loss_by_compute(runs)
         pictures.append(_picture(figure, place / f"loss-compute-{task}", f"Loss and compute, {task}", words))
-    return Physics(clouds.signal_rows(found), clouds.energy_rows(scored), pictures)
+    notes = clouds.coverage_words(scored)
+    return Physics(clouds.signal_rows(found), clouds.energy_rows(scored), notes, pictures)
 
 
 def _comparison(loaded: Sequence[Evaluation], place: Path) -> list[Picture]:

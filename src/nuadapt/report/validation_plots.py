@@ -58,6 +58,23 @@ def validation_figures(validation_json: Path, out: Path) -> list[Shown]:
     return shown
 
 
+def stand_in_page(curves: Mapping[str, Mapping[str, Any]], out: Path) -> Path:
+    """Draw the curves of the MINERvA-like simulation into ``out``, with a page README.md; gives the page.
+
+    Raises:
+        OutputError: ``out`` is not writable.
+    """
+    words = "Distributions of `nuadapt simulate minerva`, normalised to one: parametrised, not the experiment's own "
+    words += "simulation. Drawn by `nuadapt validate minerva`."
+    lines = ["# What the stand-in for MINERvA looks like", "", words, ""]
+    for name, curve in curves.items():
+        png = save(draw_curve(dict(curve)), out / f"validation-{name}")
+        lines += [f"![{curve['title']}]({png.name})", ""]
+    page = out / "README.md"
+    page.write_text("\n".join(lines), encoding="utf-8")
+    return page
+
+
 def _check(curve: Any, name: str, where: Path) -> None:
     missing = [k for k in ("title", "x", "y", "series") if k not in curve] if isinstance(curve, dict) else ["title"]
     if missing:

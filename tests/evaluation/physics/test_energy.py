@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from nuadapt.evaluation.bootstrap import BootstrapConfig
-from nuadapt.evaluation.physics.energy import in_q3, most_probable, ratios, spread, weighted_quantiles
+from nuadapt.evaluation.physics.energy import (
+    Intervals,
+    histograms,
+    in_bins,
+    most_probable,
+    ratios,
+    spread,
+    weighted_quantiles,
+)
 
 FEW = BootstrapConfig(resamples=60)
 
@@ -48,8 +56,32 @@ def test_the_most_probable_value_is_not_the_median() -> None:
 def test_bins_hold_their_events_and_empty_ones_are_null() -> None:
     rng = np.random.default_rng(4)
     truth, q3 = rng.uniform(0.1, 2, 500), rng.uniform(0, 1.2, 500)
-    rows = in_q3(truth * rng.normal(1, 0.1 + 0.2 * (q3 > 0.6)), truth, q3, np.ones(500), FEW)
+    rows = in_bins(truth * rng.normal(1, 0.1 + 0.2 * (q3 > 0.6)), truth, q3, np.ones(500), FEW)
     assert sum(row["n_events"] for row in rows) == 500
     assert rows[0]["iqr"] < rows[1]["iqr"]
     assert [row["iqr"] for row in rows[2:]] == [None] * 4
     json.dumps(rows)
+
+
+def test_histograms_hold_what_is_in_range() -> None:
+    truth, q3 = np.ones(90), np.repeat([0.1, 0.7, 5.0], 30)
+    estimate = np.tile([0.5, 1.0, 9.0], 30)
+    found = histograms(estimate, truth, q3, np.full(90, 2.0))
+    assert [sum(row["weight"]) for row in found] == [40, 40, 0, 40]
+    assert np.flatnonzero(found[0]["weight"]).tolist() == [12, 25]
+
+
+def test_conformal_intervals_hold_what_they_promise() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.exponential(1.5, 8000)
+    estimate = truth * np.exp(0.3 * rng.standard_t(3, 8000))  # heavy tails: no normal distribution would do
+    q3 = truth + 0.2
+    made = Intervals.fit(estimate[:4000], truth[:4000], 0.9)
+    assert made is not None
+    found = made.coverage(estimate[4000:], truth[4000:], q3[4000:], np.ones(4000))
+    assert found["coverage"] == pytest.approx(0.9, abs=0.02)
+    assert sum(row["n_events"] for row in found["by_q3"]) == 4000
+    low, high = made.limits(np.array([0.0, 1.0]))
+    assert (low[0], bool(np.all(low < high))) == (0.0, True)
+    assert Intervals.fit(estimate[:5], truth[:5], 0.9) is None
+    json.dumps(found)

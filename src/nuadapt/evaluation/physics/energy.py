@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nuadapt.evaluation.bootstrap import BootstrapConfig
+from nuadapt.evaluation.intervals import wilson
+from nuadapt.evaluation.metrics import effective_events
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -19,6 +21,10 @@ Q3_EDGES = (0.0, 0.6, 1.2, 1.8, 2.4, 3.0, 100.0)
 LEAST_ESTIMATE, LEAST_TRUTH = 0.01, 0.05
 RATIO_BINS, RATIO_RANGE = 50, (0.0, 2.0)
 _FEWEST = 20
+#: Four bins of q3 (GeV) whose whole distributions are shown.
+HISTOGRAM_EDGES = (0.0, 0.6, 1.2, 2.4, 100.0)
+#: Bins of the number of protons and pions leaving the nucleus.
+MULTIPLICITY_EDGES = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 100.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +100,17 @@ def most_probable(ratio: FloatArray, weight: Array) -> float:
     return float(centre)
 
 
-def in_q3(
+def in_bins(
     estimate: Array,
     truth: Array,
-    q3: Array,
+    quantity: Array,
     weight: Array,
     config: BootstrapConfig,
     edges: tuple[float, ...] = Q3_EDGES,
 ) -> list[dict[str, Any]]:
-    """The spread of the ratio in each bin of true q3 (GeV), as plain values."""
+    """The spread of the ratio in each bin of a true ``quantity`` (N,), q3 in GeV by default, as plain values."""
     ratio, counts = ratios(estimate, truth)
-    where = np.digitize(np.asarray(q3, dtype=np.float64)[counts], edges) - 1
+    where = np.digitize(np.asarray(quantity, dtype=np.float64)[counts], edges) - 1
     kept = np.asarray(weight, dtype=np.float64)[counts]
     return [
         {
@@ -114,3 +120,63 @@ def in_q3(
         }
         for index in range(len(edges) - 1)
     ]
+
+
+def histograms(estimate: Array, truth: Array, q3: Array, weight: Array) -> list[dict[str, Any]]:
+    """Histogram of the ratio in four bins of true q3: limits of the bin in GeV, and the weight (50,) from 0 to 2."""
+    ratio, counts = ratios(estimate, truth)
+    where = np.digitize(np.asarray(q3, dtype=np.float64)[counts], HISTOGRAM_EDGES) - 1
+    kept = np.asarray(weight, dtype=np.float64)[counts]
+    found = []
+    for index in range(len(HISTOGRAM_EDGES) - 1):
+        mine = where == index
+        content = np.histogram(ratio[mine], RATIO_BINS, RATIO_RANGE, weights=kept[mine])[0]
+        found.append({"low": HISTOGRAM_EDGES[index], "high": HISTOGRAM_EDGES[index + 1], "weight": content.tolist()})
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Split-conformal intervals of an energy (Lei et al., arXiv:1604.04173), of one width in ln(1 + E / GeV).
+
+    ``level`` of events like those of the fit lie inside, whatever their distribution; no promise for single bins.
+    """
+
+    level: float
+    half_width: float
+
+    @classmethod
+    def fit(cls, estimate: Array, truth: Array, level: float = 0.9) -> Intervals | None:
+        """From events without part in the training; None for too few of them for this level."""
+        known = np.isfinite(truth) & np.isfinite(estimate)
+        off = np.abs(np.log1p(np.asarray(estimate)[known]) - np.log1p(np.asarray(truth)[known]))
+        rank = int(np.ceil((len(off) + 1) * level))
+        return None if rank > len(off) else cls(level, float(np.sort(off)[rank - 1]))
+
+    def limits(self, estimate: Array) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper limit (N,) in GeV; none is below 0."""
+        middle = np.log1p(np.asarray(estimate, dtype=np.float64))
+        return np.maximum(np.expm1(middle - self.half_width), 0.0), np.expm1(middle + self.half_width)
+
+    def coverage(self, estimate: Array, truth: Array, q3: Array, weight: Array) -> dict[str, Any]:
+        """Share of weight inside, in all and in bins of true q3 (GeV), with 95% intervals, as plain values."""
+        low, high = self.limits(estimate)
+        truth, weight = np.asarray(truth, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+        known = np.isfinite(truth)
+        inside = (truth >= low) & (truth <= high)
+        where = np.digitize(np.asarray(q3, dtype=np.float64), Q3_EDGES) - 1
+        rows = [
+            {"low": Q3_EDGES[i], "high": Q3_EDGES[i + 1], **_share(inside, weight, known & (where == i))}
+            for i in range(len(Q3_EDGES) - 1)
+        ]
+        whole = {"level": self.level, "half_width": self.half_width, **_share(inside, weight, known)}
+        return {**whole, "by_q3": rows}
+
+
+def _share(inside: Array, weight: FloatArray, mine: Array) -> dict[str, Any]:
+    """Weighted share of ``mine`` that is inside, with its interval; null without events."""
+    total, effective = float(weight[mine].sum()), effective_events(weight[mine])
+    if not total > 0:
+        return {"n_events": int(mine.sum()), "coverage": None, "interval": None}
+    share = float(weight[mine & inside].sum()) / total
+    return {"n_events": int(mine.sum()), "coverage": share, "interval": wilson(share * effective, effective)}
