@@ -311,15 +311,23 @@ def train(
     data: Data,
     out_dir: Out,
     words: Words = None,
+    seeds: Annotated[
+        int, typer.Option(help="Train so many times, with the seeds 1, 2, ..., into folders seedN.", min=1)
+    ] = 1,
 ) -> None:
     """Train a model. A run that was interrupted goes on; a finished one is left as it is."""
+    from dataclasses import replace
+
     from nuadapt.training.config import load_recipe
     from nuadapt.training.fit import train as fit
 
     config = load_recipe(recipe, words or [])
-    with progress_bar("training") as update:
-        run = fit(config, data, out_dir, progress=update)
-    out.print(f"trained model in {run}")
+    for seed in range(1, seeds + 1):
+        one = config if seeds == 1 else replace(config, seed=seed)
+        folder = out_dir if seeds == 1 else out_dir / f"seed{seed}"
+        with progress_bar("training" if seeds == 1 else f"training, seed {seed}") as update:
+            run = fit(one, data, folder, progress=update)
+        out.print(f"trained model in {run}")
 
 
 @app.command()

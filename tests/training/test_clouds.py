@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from nuadapt.cli import app
 from nuadapt.errors import ConfigError, DataError, StoppedEarly
 from nuadapt.evaluation.evaluate import evaluate
 from nuadapt.evaluation.predictions import Predictions
@@ -181,3 +183,12 @@ def own(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_weights_without_a_backbone_are_refused(store: Path, tmp_path: Path, own: Path) -> None:
     with pytest.raises(ConfigError, match="no pretrained backbone"):
         train(tiny("energy-smoke", f"pretrained.checkpoint='{own}'"), store, tmp_path / "run")
+
+
+def test_several_seeds_are_several_runs(store: Path, tmp_path: Path) -> None:
+    words = [*TINY, "epochs=1", "train_events=64", "val_events=32"]
+    given = ["train", "energy-smoke", *words, "--data", str(store), "--out", str(tmp_path / "runs"), "--seeds", "2"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    weights = [load_file(tmp_path / "runs" / name / "model.safetensors") for name in ("seed1", "seed2")]
+    assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])

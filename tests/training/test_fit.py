@@ -352,3 +352,23 @@ def test_classes_of_ones_own_are_trained_and_recorded(make_store: MakeStore, tmp
     (tmp_path / "leptons.yaml").write_text(yaml.safe_dump({"classes": changed}))
     with pytest.raises(ConfigError, match="other classes"):
         train(config, events, run)
+
+
+def test_validation_every_so_many_updates(store: Path, tmp_path: Path) -> None:
+    config = tiny("epochs=2", "evaluate_steps=3", "patience=50")
+    run = train(config, store, tmp_path / "run")
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    steps = 2 * -(-128 // 16)
+    assert [line["step"] for line in lines if "val_loss" in line] == [*range(3, steps, 3), steps]
+    best = min((line for line in lines if "val_loss" in line), key=lambda line: line["val_loss"])
+    record = json.loads((run / "record.json").read_text())
+    assert record["best"]["val_loss"] == pytest.approx(best["val_loss"])
+    assert record["best"]["epoch"] == pytest.approx(best["epoch"], abs=1e-3)
+
+    def end_of_time(done: int, _: int) -> None:
+        if done == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(StoppedEarly):
+        train(config, store, tmp_path / "stopped", progress=end_of_time)
+    assert outcome(train(config, store, tmp_path / "stopped")) == outcome(run)

@@ -68,9 +68,7 @@ def _learned(record: dict[str, Any]) -> str:
         score = f"accuracy {best['val_accuracy']:.4f}"
     else:
         score = f"interquartile range of answer over truth {best['val_spread']:.4f}"
-    return (
-        f"{record['epochs']} epochs, best validation loss {best['val_loss']:.4f} ({score}) after epoch {best['epoch']}"
-    )
+    return f"{record['epochs']:g} epochs, best validation loss {best['val_loss']:.4f} ({score}) after {best['epoch']:g}"
 
 
 def _counts(by_class: dict[str, int], titles: dict[str, str]) -> str:

@@ -111,7 +111,8 @@ class TrainingConfig:
     epochs: int = 30
     batch_size: int = 64  # events per step and process, before accumulation
     accumulate: int = 1  # batches per update; their losses add up to that of one large batch
-    patience: int = 10  # epochs without a better validation loss before the run stops
+    evaluate_steps: int = 0  # validate every so many updates in place of every epoch; 0: every epoch
+    patience: int = 10  # validations without a better loss before the run stops
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"  # balanced: every class has the same total weight
     flips: bool = True  # mirror x and y at random: the physics is symmetric in both, z is the beam
@@ -130,7 +131,8 @@ class TrainingConfig:
         for name, least in (("epochs", 1), ("batch_size", 1), ("accumulate", 1), ("patience", 1), ("log_every", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"setting '{name}' = {getattr(self, name)}", expected=f"at least {least}")
-        for name in ("workers", "train_events", "val_events", "seed", "checkpoint_minutes", "checkpoint_steps"):
+        counts = ("workers", "train_events", "val_events", "seed", "checkpoint_minutes", "checkpoint_steps")
+        for name in (*counts, "evaluate_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"setting '{name}' = {getattr(self, name)}", expected="at least 0")
         if not 0 <= self.label_smoothing < 1:

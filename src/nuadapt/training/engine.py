@@ -48,7 +48,8 @@ def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int, a
         max_grad_norm=optimizer.max_grad_norm,
         lr_scheduler_type="cosine" if optimizer.schedule == "cosine" else "constant_with_warmup",
         warmup_steps=round(optimizer.warmup_epochs * steps_per_epoch),
-        eval_strategy="epoch",
+        eval_strategy="steps" if config.evaluate_steps else "epoch",
+        eval_steps=min(config.evaluate_steps, config.epochs * steps_per_epoch) or None,
         save_strategy="no",  # Keeper decides when
         logging_steps=config.log_every,
         logging_nan_inf_filter=False,  # Keeper stops the run instead of hiding it
@@ -113,8 +114,8 @@ class Keeper(TrainerCallback, ExportableState):
         self.score = _MEASURES[answer][1]
         self.best_loss, self.best_score = math.inf, math.nan
         self.best_step: int | None = None
-        self.best_epoch = 0
-        self.worse_epochs, self.epochs = 0, 0
+        self.best_epoch = 0.0
+        self.worse, self.epochs = 0, 0.0  # validations without improvement; epochs seen at the last one
         self.asked_to_stop = self.stopping = False
         self.seconds = 0.0  # of training in earlier processes of this run
         self._since = self._saved = self._logged = time.monotonic()
@@ -122,7 +123,7 @@ class Keeper(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint remembers."""
-        names = ("best_loss", "best_score", "best_step", "best_epoch", "worse_epochs", "epochs")
+        names = ("best_loss", "best_score", "best_step", "best_epoch", "worse", "epochs")
         attributes = {name: getattr(self, name) for name in names}
         return {"args": {}, "attributes": {**attributes, "seconds": self.wall_time()}}
 
@@ -137,8 +138,8 @@ class Keeper(TrainerCallback, ExportableState):
 
     @property
     def done(self) -> bool:
-        """No epoch is left, or enough of them brought nothing."""
-        return self.epochs >= self.config.epochs or self.worse_epochs >= self.config.patience
+        """No epoch is left, or enough validations brought nothing."""
+        return self.epochs >= self.config.epochs or self.worse >= self.config.patience
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clocks."""
@@ -149,7 +150,8 @@ class Keeper(TrainerCallback, ExportableState):
         """Save now and then within an epoch. Not at its last step, where validation still has to follow."""
         if self.progress is not None:
             self.progress(state.global_step, state.max_steps)
-        at_end = state.global_step % (state.max_steps // self.config.epochs) == 0
+        between = args.eval_steps if self.config.evaluate_steps else state.max_steps // self.config.epochs
+        at_end = state.global_step % between == 0 or state.global_step == state.max_steps
         self.stopping = _anyone(self.asked_to_stop, args)
         due = _agreed(time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes, args)
         every = self.config.checkpoint_steps
@@ -166,14 +168,14 @@ class Keeper(TrainerCallback, ExportableState):
         loss = metrics["eval_val_loss"]
         if not math.isfinite(loss):
             raise _diverged(state.global_step)
-        self.epochs += 1
+        self.epochs = round(float(state.epoch), 4)
         if loss < self.best_loss:
             self.best_loss, self.best_score = loss, metrics[f"eval_{self.score}"]
-            self.best_step, self.best_epoch, self.worse_epochs = state.global_step, self.epochs, 0
+            self.best_step, self.best_epoch, self.worse = state.global_step, self.epochs, 0
             if state.is_world_process_zero:
                 save_weights(kwargs["model"], self.folder.best(state.global_step))
         else:
-            self.worse_epochs += 1
+            self.worse += 1
         control.should_training_stop = control.should_training_stop or self.done
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
