@@ -50,7 +50,7 @@ def regression(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tiny("energy-smoke"), store, tmp_path_factory.mktemp("runs") / "energy")
 
 
-@pytest.mark.parametrize("preset", ["mlp-global", "transformer-xsmall", "pet2-small"])
+@pytest.mark.parametrize("preset", ["mlp-global", "gbdt-global", "transformer-xsmall", "pet2-small"])
 def test_every_family_learns(preset: str, store: Path, tmp_path: Path) -> None:
     config = tiny("pion-smoke", f"preset={preset}", "train_events=128", "epochs=1")
     run = train(config, store, tmp_path / "run")

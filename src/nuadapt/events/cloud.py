@@ -245,6 +245,15 @@ _SCALED = {
 }
 
 
+def event_columns(names: Sequence[str] = PAPER_EVENT_INPUTS) -> tuple[str, ...]:
+    """Columns that :func:`event_inputs` of these names are made from."""
+    found = []
+    for name, source, _ in _EVENT_INPUTS:
+        if name in names:
+            found += [source] if source else ["passive_recoil_id", "passive_recoil_od"]
+    return tuple(dict.fromkeys(found))
+
+
 def event_inputs(columns: Any, names: Sequence[str] = PAPER_EVENT_INPUTS) -> FloatArray:
     """Event-level inputs (N, len(names)) of a batch or a mapping of columns; unknown values count as 0.
 

@@ -71,6 +71,10 @@ class CloudModel(nn.Module):
         """Scores (B, n_scores) of a checked batch; arguments as in :meth:`forward`."""
         raise NotImplementedError
 
+    def energy_of(self, scores: Tensor) -> Tensor:
+        """Energy (B,) in GeV, positive, from the scores (B, 1) of a model of no classes."""
+        return F.softplus(scores[:, 0])
+
     def forward(
         self,
         tokens: Tensor,
@@ -102,7 +106,7 @@ class CloudModel(nn.Module):
         self._check(tokens, type, mask, globals)
         scores = self.scores(tokens, type, mask, globals).float()
         if self.gives_energy:
-            energy = F.softplus(scores[:, 0])  # (B,)
+            energy = self.energy_of(scores)  # (B,)
             if targets is None:
                 return {"energy": energy}
             return {"loss": log_smooth_l1(energy, targets, weight, total), "energy": energy}

@@ -7,7 +7,8 @@ total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C) as logits; 
 inference ask of a model. The inputs are ``pixels``, or ``tokens, type, mask, globals``. A model of clouds that is
 built for no classes takes ``targets`` instead of labels and returns ``energy`` (B,). A family whose runs are more than
 one file of weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``; one that can
-start from other things than a run of the same architecture has ``start(network, folder)``.
+start from other things than a run of the same architecture has ``start(network, folder)``; one that is not trained by
+gradient descent has ``fit(network, preset, train, val, seed)``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ FAMILIES: dict[str, str] = {
     "mlp-global": "nuadapt.models.mlp",
     "transformer": "nuadapt.models.transformer",
     "pet2": "nuadapt.models.pet2",
+    "gbdt": "nuadapt.models.gbdt",
 }
 #: Representation -> name of the argument of ``build`` that describes it.
 READS: dict[str, str] = {"pixelmap": "n_views", "cloud": "cloud"}

@@ -90,7 +90,7 @@ def energy_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 #: By what stands in a batch as the true answer: how validation is measured, and the name of what is shown beside loss.
-_MEASURES = {"labels": (validation_metrics, "val_accuracy"), "targets": (energy_metrics, "val_spread")}
+MEASURES = {"labels": (validation_metrics, "val_accuracy"), "targets": (energy_metrics, "val_spread")}
 
 
 def save_weights(model: nn.Module, folder: Path) -> None:
@@ -111,7 +111,7 @@ class Keeper(TrainerCallback, ExportableState):
         self, config: TrainingConfig, folder: RunFolder, progress: Progress | None = None, answer: str = "labels"
     ) -> None:
         self.config, self.folder, self.progress = config, folder, progress
-        self.score = _MEASURES[answer][1]
+        self.score = MEASURES[answer][1]
         self.best_loss, self.best_score = math.inf, math.nan
         self.best_step: int | None = None
         self.best_epoch = 0.0
@@ -256,7 +256,7 @@ class Engine(Trainer):
             data_collator=as_batch,
             train_dataset=train,
             eval_dataset=val,
-            compute_metrics=_MEASURES[str(args.label_names[0] if args.label_names else "labels")][0],
+            compute_metrics=MEASURES[str(args.label_names[0] if args.label_names else "labels")][0],
             callbacks=[keeper],
         )
         self.model_accepts_loss_kwargs = True  # the loss is divided by the weight of all accumulated batches

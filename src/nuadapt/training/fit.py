@@ -8,21 +8,24 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
-from transformers import set_seed
+from transformers import EvalPrediction, set_seed
 from transformers.utils import logging as transformers_logging
 
 from nuadapt.errors import ConfigError, DataError, nearest
 from nuadapt.evaluation.compute import step_flops
-from nuadapt.events.cloud import CloudSpec
+from nuadapt.events.cloud import CloudSpec, event_columns, event_inputs
 from nuadapt.events.pixelmap import MapSpec
+from nuadapt.events.store import EventStore
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.adaptation import adapt
 from nuadapt.models.fetch import checkpoint
@@ -33,8 +36,8 @@ from nuadapt.models.weights import LoadReport, load_foreign
 from nuadapt.record import make_record, read_json, write_json
 from nuadapt.training.card import model_card
 from nuadapt.training.config import TrainingConfig
-from nuadapt.training.data import CloudDataset, Draw, EventDataset, PixelDataset, TrainingData, prepare
-from nuadapt.training.engine import Engine, Keeper, Progress, arguments, save_weights
+from nuadapt.training.data import CloudDataset, Draw, EventDataset, PixelDataset, Sample, TrainingData, prepare
+from nuadapt.training.engine import MEASURES, Engine, Keeper, Progress, arguments, save_weights
 from nuadapt.training.folder import RunFolder
 
 
@@ -73,6 +76,10 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         if _is_main():
             show_examples(config, data, offered, reads, model, folder)
         return out
+    if hasattr(family_of(load_preset(config.preset)), "fit"):
+        if _is_main():
+            fit_at_once(config, data, offered, reads, model, folder)
+        return out
     cost = _cost(model, config, data, offered, reads)
     keeper = Keeper(config, folder, progress, _answer(offered))
     with _quiet(), _listening(keeper):
@@ -87,6 +94,57 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         }
         _finish(config, folder, offered, reads, model, folder.best(keeper.best_step or 0), learned)
     return out
+
+
+def fit_at_once(
+    config: TrainingConfig,
+    data: Path,
+    offered: TrainingData,
+    reads: Reads,
+    model: nn.Module,
+    folder: RunFolder,
+) -> None:
+    """Train a model that sees all events at once, such as boosted trees, and keep it like any other.
+
+    Raises:
+        ConfigError: it reads no clouds.
+    """
+    if not isinstance(reads, CloudInput):
+        raise ConfigError(f"{config.preset} reads event-level features of clouds")
+    begun = time.monotonic()
+    preset, answer = load_preset(config.preset), _answer(offered)
+    parts = [_features(data, sample, reads) for sample in (offered.train, offered.val)]
+    rounds = family_of(preset).fit(model, preset, *parts, config.seed)
+    features, truth, weight = (torch.from_numpy(part) for part in parts[1])
+    n = len(features)
+    nothing = {"tokens": torch.zeros(n, 0, len(reads.columns)), "type": torch.zeros(n, 0, dtype=torch.long)}
+    with torch.inference_mode():
+        found = model(**nothing, mask=torch.zeros(n, 0, dtype=torch.bool), globals=features)
+    predicted = found["energy" if answer == "targets" else "logits"].numpy()
+    measure, score = MEASURES[answer]
+    metrics = measure(EvalPrediction(predicted, (truth.numpy(), weight.numpy())))
+    folder.add_log({"step": rounds, "epoch": 1.0, **metrics})
+    save_weights(model, folder.checkpoints / "fitted")
+    learned = {
+        "epochs": 1.0,
+        "best": {"epoch": 1.0, "val_loss": metrics["val_loss"], score: metrics[score]},
+        "rounds": rounds,
+        "not_reproducible": {
+            "wall_time_s": round(time.monotonic() - begun, 1),
+            "threads": torch.get_num_threads(),
+        },
+    }
+    _finish(config, folder, offered, reads, model, folder.checkpoints / "fitted", learned)
+
+
+def _features(
+    data: Path, sample: Sample, reads: CloudInput
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float32]]:
+    """Event-level features (n, G) of a sample, its answers (n,) and weights (n,)."""
+    with EventStore(data) as store:
+        columns = {name: store.column(name)[sample.rows] for name in event_columns(reads.globals)}
+    answers = sample.target if sample.target is not None else sample.label
+    return event_inputs(columns, reads.globals), answers, sample.weight
 
 
 def show_examples(
