@@ -132,7 +132,7 @@ def _estimates(
 ) -> dict[str, Any]:
     """Spread of every estimate over truth, in all and in bins of true q3."""
     q3 = store.column("q3")[rows]
-    hadrons = sum(np.maximum(store.column(name)[rows], 0) for name in _HADRONS)
+    hadrons = np.sum([np.maximum(store.column(name)[rows], 0) for name in _HADRONS], axis=0)
     estimates: dict[str, tuple[Array, float | None]] = {"model": (table.energy, None)}
     if all(name in store.layout.columns for name in _CALORIMETER):
         raw = {name: store.column(name)[rows] for name in _CALORIMETER}

@@ -122,7 +122,8 @@ def fit_at_once(
         found = model(**nothing, mask=torch.zeros(n, 0, dtype=torch.bool), globals=features)
     predicted = found["energy" if answer == "targets" else "logits"].numpy()
     measure, score = MEASURES[answer]
-    metrics = measure(EvalPrediction(predicted, (truth.numpy(), weight.numpy())))
+    known: Any = (truth.numpy(), weight.numpy())  # the library's type says one array
+    metrics = measure(EvalPrediction(predicted, known))
     folder.add_log({"step": rounds, "epoch": 1.0, **metrics})
     save_weights(model, folder.checkpoints / "fitted")
     learned = {

@@ -103,7 +103,7 @@ def _token_energy(events: EventBatch, kind: TokenType) -> Array:
     if events.cloud is None:
         return np.zeros(0)
     mine = events.cloud.columns["type"] == kind
-    return np.exp(events.cloud.columns["log_e"][mine].astype(np.float64))
+    return np.asarray(np.exp(events.cloud.columns["log_e"][mine].astype(np.float64)))
 
 
 def _tokens(named: Sequence[tuple[str, EventBatch]]) -> Curve:
