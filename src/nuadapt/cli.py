@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from nuadapt.errors import NuadaptError
+from nuadapt.terminal import err, out, progress_bar, table
 
 app = typer.Typer(
     help="Adapt foundation models to neutrino interactions and check the answers.",
@@ -26,9 +22,6 @@ simulate_app = typer.Typer(help="Simulate events into an event store.", no_args_
 validate_app = typer.Typer(help="Check the simulation or a file.", no_args_is_help=True)
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(validate_app, name="validate")
-
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
 
 Words = Annotated[
     list[str] | None, typer.Argument(help="Settings as key=value or group.key=value.", show_default=False)
@@ -73,31 +66,6 @@ class ExportFormat(StrEnum):
 
     png_pairs = "png-pairs"
     omnilearned = "omnilearned"
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, a line every tenth of the way elsewhere; yields ``update(done, total)``."""
-    if not err.is_terminal:
-        yield _line_progress(what)
-        return
-    columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
-
-
-def _line_progress(what: str) -> Callable[[int, int], None]:
-    shown = -1
-
-    def update(done: int, total: int) -> None:
-        nonlocal shown
-        tenth = 10 * done // total if total else done // 1000
-        if tenth > shown:
-            shown = tenth
-            err.print(f"{what}: {done}" + (f" of {total}" if total else ""))
-
-    return update
 
 
 def _settings(config: Path | None, words: list[str] | None) -> dict[str, Any]:
@@ -241,7 +209,7 @@ def info(path: Annotated[Path, typer.Argument(help="Event store or run folder.",
     from nuadapt.events.describe import describe
 
     for title, rows in describe(path):
-        _table(title, [""] * max(map(len, rows), default=1), rows)
+        table(title, [""] * max(map(len, rows), default=1), rows)
 
 
 @validate_app.command("store")
@@ -289,7 +257,7 @@ def validate_simulation(
     with progress_bar("validating") as update:
         result = validate(quick=quick, progress=update)
     header, rows = checks_rows([check.as_dict() for check in result.checks])
-    _table("Simulation against published physics", header[:-1], [row[:-1] for row in rows])
+    table("Simulation against published physics", header[:-1], [row[:-1] for row in rows])
     if out_dir:
         from nuadapt.record import write_json
         from nuadapt.report.tables import checks_markdown
@@ -384,7 +352,7 @@ def evaluate(
             progress=update,
         )
     metrics = read_json(out_dir / "metrics.json")
-    _table("Metrics", ["", ""], [[k, str(v)] for k, v in metrics.items() if isinstance(v, int | float | str)])
+    table("Metrics", ["", ""], [[k, str(v)] for k, v in metrics.items() if isinstance(v, int | float | str)])
     out.print(f"predictions and metrics in {out_dir}")
 
 
@@ -452,7 +420,7 @@ def model_info(
     from nuadapt.models.info import model_info as describe
 
     for title, header, rows in describe(preset, scope=scope.value if scope else None, rank=rank):
-        _table(title, header, rows)
+        table(title, header, rows)
 
 
 @app.command()
@@ -494,17 +462,6 @@ def reproduce(
         say=lambda sentence: err.print(sentence, markup=False, highlight=False),
     )
     out.print(f"report: {page}")
-
-
-def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    table = Table(show_header=any(header))
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console = Console(width=max(out.width, 120) if not out.is_terminal else None)
-    console.print(title, style="italic", markup=False, highlight=False)  # the title of a narrow table would be wrapped
-    console.print(table)
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ from nuadapt.record import make_record, read_json, write_json
 if TYPE_CHECKING:
     from nuadapt.evaluation.explain.stage import ExplainConfig
 
-FILES = ("record.json", "predictions.parquet", "metrics.json", "curves.npz")
+FILES = ("record.json", "predictions.parquet", "metrics.json", "curves.npz", "gallery.npz")
 _PARTS = "parts"  # folder of finished parts while the model runs
 _EVENTS_PER_PART = 512
 
@@ -147,7 +147,7 @@ def evaluate_model(
     with EventStore(data) as store:
         rows = usable_rows(store, model, config)
         record = evaluation_record(model, store, rows, config, calibration)
-        files = FILES if reads_clouds(model) else (*FILES, "gallery.npz")
+        files = [name for name in FILES if not (name == "gallery.npz" and reads_clouds(model))]  # pictures of maps
         if prepared(out, record) and all((out / name).is_file() for name in files):
             return dict(read_json(out / "metrics.json"))
         raw, stopwatch = _predicted(model, store, rows, config, out, progress)

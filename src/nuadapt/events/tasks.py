@@ -20,7 +20,6 @@ import yaml
 from nuadapt.errors import ConfigError, DataError, nearest
 from nuadapt.events.schema import FIELDS
 from nuadapt.events.truth import NO_LABEL, CodeScheme, Current, InteractionMode
-from nuadapt.settings import read_yaml
 
 Array = npt.NDArray[Any]
 #: How the name of a task ends that is a file of one's own.
@@ -197,6 +196,8 @@ def load_task(task: str) -> Task:
     ('nue_cc', 'numu_cc', 'nc')
     """
     if task.endswith(TASK_FILES):
+        from nuadapt.settings import read_yaml  # settings need pydantic, which events do without
+
         given = read_yaml(Path(task))
         return Task.from_dict({"name": Path(task).stem, **given}, where=task)
     tasks = _built_in()

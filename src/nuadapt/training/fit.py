@@ -22,12 +22,12 @@ from transformers import EvalPrediction, set_seed
 from transformers.utils import logging as transformers_logging
 
 from nuadapt.errors import ConfigError, DataError, nearest
-from nuadapt.evaluation.compute import step_flops
 from nuadapt.events.cloud import CloudSpec, event_columns, event_inputs
 from nuadapt.events.pixelmap import MapSpec
 from nuadapt.events.store import EventStore
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.adaptation import adapt
+from nuadapt.models.compute import step_flops
 from nuadapt.models.fetch import checkpoint
 from nuadapt.models.inputs import CloudInput, PixelInput, Reads, offers
 from nuadapt.models.registry import build_model, count_parameters, family_of, load_preset

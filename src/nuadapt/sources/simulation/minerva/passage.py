@@ -32,7 +32,7 @@ def range_of(kinetic: Array, mass: Array, minimum_dedx: float) -> FloatArray:
     than a minimum ionising particle, that one's loss goes on.
 
     >>> range_of(np.array([0.1, 1.0]), np.full(2, 0.938), 2.05e-3).round(1).tolist()
-    [7.2, 366.4]
+    [7.2, 366.5]
     """
     scale = np.asarray(mass) / PROTON_MASS
     t = np.maximum(kinetic, 0.0) / scale  # of the proton of equal velocity

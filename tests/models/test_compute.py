@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nuadapt.evaluation.compute import step_flops
 from nuadapt.models.cloud import KINEMATICS, CloudShape
+from nuadapt.models.compute import step_flops
 from nuadapt.models.registry import build_model, load_preset
 
 SHAPE = CloudShape(KINEMATICS, n_types=2, n_globals=15)
