@@ -241,7 +241,7 @@ def loss_by_compute(trainings: Sequence[Training]) -> Figure:
 
 @styled
 def energy_histograms(evaluations: Sequence[EnergyEvaluation]) -> Figure:
-    """Distribution of estimate over truth in four bins of true q3, each of unit area: calorimeter and models."""
+    """Distribution of estimate over truth in four bins of true q3, as shares of the bin: calorimeter and models."""
     figure = new_figure(10.4, 6.8)
     axes = figure.subplots(2, 2, sharex=True)
     first = evaluations[0].metrics["estimates"]
@@ -255,8 +255,8 @@ def energy_histograms(evaluations: Sequence[EnergyEvaluation]) -> Figure:
             of = estimate["histograms"][at]
             content = np.array(of["weight"])
             edges = np.linspace(0, 2, len(content) + 1)
-            if content.sum() > 0:
-                ax.stairs(content / content.sum(), edges, color=ink, label=name, linewidth=1.3)
+            if of["total"] > 0:
+                ax.stairs(content / of["total"], edges, color=ink, label=name, linewidth=1.3)
         limits = first["model"]["histograms"][at]
         words = (
             f"{limits['low']:g} to {limits['high']:g} GeV" if limits["high"] < 50 else f"above {limits['low']:g} GeV"

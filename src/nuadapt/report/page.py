@@ -245,7 +245,9 @@ def _physics(
         words = "Resolution and bias of the available energy; events with less than 0.05 GeV are left out. "
         words += "Bars: 95% bootstrap intervals; bands: lowest to highest of several seeds."
         pictures.append(_picture(clouds.energy_spread(scored), place / "energy-spread", "Energy and q3", words))
-        words = "Each of unit area; of several seeds the first. Events with less than 0.05 GeV are left out."
+        words = (
+            "Shares of the events of a bin; beyond 2 nothing is drawn. Of several seeds the first; from 0.05 GeV on."
+        )
         figure = clouds.energy_histograms(scored)
         pictures.append(_picture(figure, place / "energy-histograms", "Distributions of estimate over truth", words))
     words = "One line per training; a multiplication and an addition are two operations, frozen parts are not counted."

@@ -68,6 +68,7 @@ def test_histograms_hold_what_is_in_range() -> None:
     estimate = np.tile([0.5, 1.0, 9.0], 30)
     found = histograms(estimate, truth, q3, np.full(90, 2.0))
     assert [sum(row["weight"]) for row in found] == [40, 40, 0, 40]
+    assert [row["total"] for row in found] == [60, 60, 0, 60]
     assert np.flatnonzero(found[0]["weight"]).tolist() == [12, 25]
 
 

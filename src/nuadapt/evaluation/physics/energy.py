@@ -123,7 +123,7 @@ def in_bins(
 
 
 def histograms(estimate: Array, truth: Array, q3: Array, weight: Array) -> list[dict[str, Any]]:
-    """Histogram of the ratio in four bins of true q3: limits of the bin in GeV, and the weight (50,) from 0 to 2."""
+    """Histogram of the ratio in four bins of true q3: limits in GeV, weight (50,) from 0 to 2, and in all."""
     ratio, counts = ratios(estimate, truth)
     where = np.digitize(np.asarray(q3, dtype=np.float64)[counts], HISTOGRAM_EDGES) - 1
     kept = np.asarray(weight, dtype=np.float64)[counts]
@@ -131,7 +131,14 @@ def histograms(estimate: Array, truth: Array, q3: Array, weight: Array) -> list[
     for index in range(len(HISTOGRAM_EDGES) - 1):
         mine = where == index
         content = np.histogram(ratio[mine], RATIO_BINS, RATIO_RANGE, weights=kept[mine])[0]
-        found.append({"low": HISTOGRAM_EDGES[index], "high": HISTOGRAM_EDGES[index + 1], "weight": content.tolist()})
+        found.append(
+            {
+                "low": HISTOGRAM_EDGES[index],
+                "high": HISTOGRAM_EDGES[index + 1],
+                "weight": content.tolist(),
+                "total": float(kept[mine].sum()),
+            }
+        )
     return found
 
 
@@ -147,7 +154,7 @@ class Intervals:
 
     @classmethod
     def fit(cls, estimate: Array, truth: Array, level: float = 0.9) -> Intervals | None:
-        """From events without part in the training; None for too few of them for this level."""
+        """From events without part in the gradients, such as validation events; None for too few for this level."""
         known = np.isfinite(truth) & np.isfinite(estimate)
         off = np.abs(np.log1p(np.asarray(estimate)[known]) - np.log1p(np.asarray(truth)[known]))
         rank = int(np.ceil((len(off) + 1) * level))
