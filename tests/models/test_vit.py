@@ -9,12 +9,13 @@ import torch
 from nuadapt.errors import DataError
 from nuadapt.models.registry import build_model
 from nuadapt.models.targets import TARGET_NAMES
-from nuadapt.models.vision_tower import encode, new_tower, occupied, on_grid, resized, thinned, tower_config
+from nuadapt.models.vision_tower import encode, new_tower, occupied, on_grid, resized, tower_config
 from nuadapt.models.vit import ViT, auxiliary_loss
 
 SHAPE = {
     "image_size": 64,
     "patch_size": 8,
+    "stem": [[4, 0], [8, 1], [8, 1]],
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 3,
@@ -27,7 +28,6 @@ PRESET = {
     "occupied_above": 0.05,
     "head_width": 16,
     "dropout": 0.1,
-    "patch_dropout": 0.5,
     "auxiliary_weight": 1.0,
 }
 
@@ -74,13 +74,6 @@ def test_occupied_is_where_a_pixel_is_bright() -> None:
     keep = occupied(images, 8, 0.05)
     assert keep[0].nonzero().flatten().tolist() == [1 * 8 + 7, 63]
     assert keep[1].nonzero().flatten().tolist() == [4 * 8 + 4]  # an empty image keeps its middle
-
-
-def test_thinned_keeps_the_share() -> None:
-    keep = occupied(sparse(20), 8, 0.05)
-    stay = thinned(keep, 0.5)
-    assert not (stay & ~keep).any()
-    assert stay.sum(dim=1).tolist() == [int(np.ceil(n / 2)) for n in keep.sum(dim=1).tolist()]
 
 
 def test_resized_repeats_or_averages() -> None:

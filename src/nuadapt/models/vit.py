@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nuadapt.errors import ConfigError, DataError
 from nuadapt.models.loss import weighted_cross_entropy
 from nuadapt.models.targets import TARGET_NAMES
-from nuadapt.models.vision_tower import encode, new_tower, occupied, resized, thinned, tower_config
+from nuadapt.models.vision_tower import encode, new_tower, occupied, resized, tower_config
 
 
 class ViT(nn.Module):
@@ -30,7 +30,6 @@ class ViT(nn.Module):
         self.n_views, self.label_smoothing = n_views, label_smoothing
         self.side, self.patch = int(shape["vision"]["image_size"]), int(shape["vision"]["patch_size"])
         self.occupied_above = float(shape["occupied_above"])
-        self.patch_dropout = float(shape["patch_dropout"])
         self.auxiliary_weight = float(shape["auxiliary_weight"])
         self.tower = new_tower(tower_config(shape["vision"]))
         width, hidden = 2 * n_views * int(shape["vision"]["hidden_size"]), int(shape["head_width"])
@@ -50,8 +49,6 @@ class ViT(nn.Module):
             raise DataError(f"pixels have shape {tuple(pixels.shape)}", expected=f"(events, {self.n_views}, H, W)")
         images = resized(pixels.flatten(0, 1), self.side)  # (B * V, side, side)
         keep = occupied(images, self.patch, self.occupied_above)
-        if self.training and self.patch_dropout > 0:
-            keep = thinned(keep, self.patch_dropout)
         return encode(self.tower, images, keep), keep
 
     def summary(self, pixels: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def tokenizer(merges: int = 300) -> Any:
 def preset(vocabulary: int) -> BackbonePreset:
     """Two layers of 32 channels in both towers; images of 32 pixels with patches of 8."""
     vision = {"num_channels": 1, "image_size": 32, "patch_size": 8, "hidden_size": 32, "intermediate_size": 64}
-    vision |= {"num_hidden_layers": 2, "num_attention_heads": 2}
+    vision |= {"stem": [[4, 0], [8, 0], [8, 1]], "num_hidden_layers": 2, "num_attention_heads": 2}
     text = {"model_type": "llama", "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64}
     text |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
     text |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}

@@ -260,7 +260,8 @@ def _check_type(kind: str, preset: BackbonePreset, folder: Path) -> None:
 
 def _refuse_unknown(values: dict[str, Any], config: Any, where: str) -> None:
     """Raise on keys that are no setting of a configuration of transformers, which would keep them and say nothing."""
-    legal = {f.name for f in fields(config)} | set(config.attribute_map) | {"model_type", "pad_token_id"}
+    own = {"stem"} if config.model_type == "smolvlm_vision" else set()  # of nuadapt's tower, models/vision_tower.py
+    legal = {f.name for f in fields(config)} | set(config.attribute_map) | {"model_type", "pad_token_id"} | own
     for key, value in values.items():
         if key not in legal:
             raise ConfigError(
