@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -53,8 +52,9 @@ def test_occupied_patches_give_what_the_whole_grid_gives_with_empty_ones_masked(
     images = sparse(40)  # more than one group
     keep = occupied(images, 8, 0.05)
     hidden = tower.embeddings(images[:, None], torch.ones(40, 8, 8, dtype=torch.bool))
+    hide = torch.zeros(40, 1, 1, 64).masked_fill(~keep[:, None, None], torch.finfo(torch.float32).min)
     for layer in tower.encoder.layers:
-        hidden = layer(hidden, keep[:, None, None, :].expand(-1, 1, 64, -1))
+        hidden = layer(hidden, hide)
     expected = tower.post_layernorm(hidden) * keep[..., None]
     torch.testing.assert_close(on_grid(encode(tower, images, keep), keep), expected, atol=1e-5, rtol=0)
 

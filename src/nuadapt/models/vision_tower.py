@@ -24,7 +24,7 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionTransforme
 from nuadapt.errors import ConfigError
 
 #: Images encoded together: sorted by length, so that little of a group is padding.
-GROUP = 32
+GROUP = 16
 
 
 def tower_config(given: Mapping[str, Any]) -> SmolVLMVisionConfig:
@@ -82,7 +82,7 @@ class ConvStem(nn.Module):
 
 def new_tower(config: SmolVLMVisionConfig) -> SmolVLMVisionTransformer:
     """A tower with fresh weights."""
-    config._attn_implementation = "sdpa"
+    config._attn_implementation = "eager"  # for so short sequences its gradient is faster on CPUs
     tower = SmolVLMVisionTransformer(config)
     # The library draws these with unit variance; small ones leave the content readable at first.
     nn.init.normal_(tower.embeddings.position_embedding.weight, std=0.02)
@@ -123,9 +123,9 @@ def encode(tower: SmolVLMVisionTransformer, pixels: Tensor, keep: Tensor) -> Ten
     for rows, valid in _groups(keep):
         place = first[rows][:, None] + torch.arange(valid.shape[1], device=keep.device)  # (g, T)
         hidden = embedded[place.clamp_max(len(embedded) - 1)]  # (g, T, D); what is not valid is padding
-        mask = valid[:, None, None, :].expand(-1, 1, valid.shape[1], -1)  # (g, 1, T, T): who may be looked at
+        hide = hidden.new_zeros(valid.shape).masked_fill(~valid, torch.finfo(hidden.dtype).min)[:, None, None]
         for layer in tower.encoder.layers:
-            hidden = layer(hidden, mask)
+            hidden = layer(hidden, hide)  # hide (g, 1, 1, T) is added to the attention scores
         encoded.append(hidden[valid])
         places.append(place[valid])
     features: Tensor = tower.post_layernorm(torch.cat(encoded))
