@@ -190,7 +190,19 @@ def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     network.eval()
     network.requires_grad_(False)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    return LoadedModel(network, f"{record['preset']}-{_digest(path)}", task, reads, record, use_bf16(precision))
+    bf16 = use_bf16(precision)
+    if bf16:
+        _round_once(network)
+    return LoadedModel(network, f"{record['preset']}-{_digest(path)}", task, reads, record, bf16)
+
+
+def _round_once(network: nn.Module) -> None:
+    """Round the weights of linear layers to bfloat16, which autocast would do again in every pass."""
+    for layer in network.modules():
+        if type(layer) is nn.Linear and layer.weight.dtype == torch.float32:  # not packed 4-bit layers
+            for name, tensor in list(layer.named_parameters(recurse=False)):
+                # A new parameter: an embedding that shares this one keeps its precision.
+                setattr(layer, name, nn.Parameter(tensor.detach().bfloat16(), requires_grad=False))
 
 
 def _digest(folder: Path) -> str:

@@ -90,7 +90,10 @@ def test_merging_into_float_weights_is_exact(model: Any, inputs: Any) -> None:
 
 
 def test_merging_into_packed_weights_is_not(packed: Any, inputs: Any) -> None:
-    adapted = loud(packed.model).train()
+    adapted = loud(packed.model)
+    with torch.inference_mode():
+        adapted.eval()(**inputs)  # some processors have 4-bit weights laid out anew when they are first used
+    adapted.train()
     before = {name: tensor.clone() for name, tensor in adapted.state_dict().items()}
     found = merge_difference(adapted, inputs)
     assert found.largest > 100 * 1e-4

@@ -11,6 +11,8 @@ import importlib.util
 import math
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +60,16 @@ def language_folder() -> Path:
 
 def _unpack(file: Path, place: Path) -> None:
     transformers = require("transformers", "vlm")
+    require("gguf", "vlm")
     where: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False, "local_files_only": True}
     beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         beside.mkdir(parents=True, exist_ok=True)
-        unpacked = transformers.AutoModelForCausalLM.from_pretrained(
-            file.parent, dtype=torch.float32, quantization_config=transformers.GgufConfig(dequantize=True), **where
-        )
-        unpacked.half().save_pretrained(beside)
+        with _no_bars():
+            unpacked = transformers.AutoModelForCausalLM.from_pretrained(
+                file.parent, dtype=torch.float32, quantization_config=transformers.GgufConfig(dequantize=True), **where
+            )
+            unpacked.half().save_pretrained(beside)
         transformers.AutoTokenizer.from_pretrained(file.parent, **where).save_pretrained(beside)
         if place.is_dir():  # another process was faster
             shutil.rmtree(beside)
@@ -86,6 +90,19 @@ def tokenizer() -> Any:
     return auto.from_pretrained(language_folder(), local_files_only=True, trust_remote_code=False)
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without the library's progress bars: reading this model takes two seconds."""
+    bars = require("transformers", "vlm").utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
 def empty(preset: BackbonePreset) -> Any:
     """The model without weights (on the meta device), with the tower of :mod:`nuadapt.models.vision_tower`."""
     model = meta_model(preset)
@@ -102,9 +119,15 @@ def assemble(preset: BackbonePreset) -> Any:
         OutputError: the cache folder cannot be written.
     """
     auto = require("transformers", "vlm").AutoModelForCausalLM
-    language = auto.from_pretrained(
-        language_folder(), dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
-    )
+    with _no_bars():
+        language = auto.from_pretrained(
+            language_folder(),
+            dtype=torch.float32,
+            attn_implementation="eager",  # for so short sequences its gradient is faster on CPUs
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
     model = empty(preset)
     model.model.text_model, model.lm_head = language.model, language.lm_head
     model.model.vision_model = new_tower(model.config.vision_config)
