@@ -143,7 +143,9 @@ class LoadedModel:
             )
         pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.device)
         network: Any = self.network
-        said: list[str] = network.reasons(pixels, torch.from_numpy(np.asarray(labels, dtype=np.int64)))
+        wanted = torch.from_numpy(np.asarray(labels, dtype=np.int64))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            said: list[str] = network.reasons(pixels, wanted)
         return said
 
 
@@ -196,13 +198,30 @@ def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     return LoadedModel(network, f"{record['preset']}-{_digest(path)}", task, reads, record, bf16)
 
 
+class _Linear(nn.Linear):
+    """A trained linear layer that keeps its weights in bfloat16 beside float32: autocast would round them in every
+    pass, and attribution wants them as they are."""
+
+    def __init__(self, trained: nn.Linear) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = trained.in_features, trained.out_features
+        self.weight, self.bias = trained.weight, trained.bias
+        self.rounded = [
+            tensor.detach().bfloat16() if tensor is not None else None for tensor in (self.weight, self.bias)
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(.., in) -> (.., out); what autocast gives, in bfloat16, or what float32 gives without autocast."""
+        if not torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        weight, bias = self.rounded
+        return nn.functional.linear(x.bfloat16(), weight, bias)
+
+
 def _round_once(network: nn.Module) -> None:
-    """Round the weights of linear layers to bfloat16, which autocast would do again in every pass."""
-    for layer in network.modules():
-        if type(layer) is nn.Linear and layer.weight.dtype == torch.float32:  # not packed 4-bit layers
-            for name, tensor in list(layer.named_parameters(recurse=False)):
-                # A new parameter: an embedding that shares this one keeps its precision.
-                setattr(layer, name, nn.Parameter(tensor.detach().bfloat16(), requires_grad=False))
+    for name, layer in list(network.named_modules()):
+        if type(layer) is nn.Linear:  # not packed 4-bit layers
+            network.set_submodule(name, _Linear(layer))
 
 
 def _digest(folder: Path) -> str:
