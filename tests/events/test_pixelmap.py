@@ -176,6 +176,12 @@ def test_grey_is_monotone_in_range_and_clipped(grey: GreyTransform, value: np.nd
     assert np.all(found[value > grey.full * 0.9] > 0.85)
 
 
+@given(GREYS, st.floats(0, 1))
+def test_energy_is_the_inverse_of_grey(grey: GreyTransform, share: float) -> None:
+    energy = np.float32(share * grey.full)
+    assert grey.energy(grey(energy, "GeV")) == pytest.approx(float(energy), rel=1e-4, abs=1e-5 * grey.full)
+
+
 def test_minimum_ionising_particle_is_well_visible_by_default() -> None:
     # 2.1 MeV/cm over half a centimetre (PDG, liquid argon) against a shower core ten times as bright
     mip, core = GreyTransform()(np.array([0.00105, 0.0105]), "GeV")

@@ -272,3 +272,10 @@ class GreyTransform:
             return np.clip(value / np.float32(self.full), 0, 1)
         grey = np.log1p(np.maximum(value, 0) / np.float32(self.knee))
         return np.clip(grey / np.float32(math.log1p(self.full / self.knee)), 0, 1).astype(np.float32)
+
+    def energy(self, grey: Array) -> npt.NDArray[np.float64]:
+        """Energy in GeV behind grey levels of the same shape; what was clipped at 1 counts as ``full``."""
+        grey = np.asarray(grey, dtype=np.float64)
+        if self.kind == "linear":
+            return grey * self.full
+        return np.asarray(self.knee * np.expm1(grey * math.log1p(self.full / self.knee)))

@@ -57,6 +57,7 @@ class LanguageConfig:
     prompt: str = "full"  # full, minimal or none: how much physics the model is told
     prompt_file: str = ""  # YAML file of prompts and label names of one's own, of the form of models/vlm/prompts.yaml
     about: str = ""  # what else is known of all events, in words: detector, beam mode
+    energy: bool = False  # tell the visible energy of each event, summed from its picture
     tower: str = ""  # run of preset `vit` (a folder, or one that comes with nuadapt) whose vision tower is taken
     shots: int = 0  # events per class shown with their answers before each question; nothing is trained then
     reasons: float = 0.5  # share of batches whose answers go on with a reason: they cost twice as much time

@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from nuadapt.errors import ConfigError, DataError, nearest
 from nuadapt.events.cloud import CloudSpec, event_columns, event_inputs
-from nuadapt.events.pixelmap import MapSpec
+from nuadapt.events.pixelmap import ADDITIVE_UNITS, GreyTransform, MapSpec
 from nuadapt.events.store import EventStore
 from nuadapt.events.truth import FLAVOUR_CLASSES
 from nuadapt.models.adaptation import adapt
@@ -232,13 +232,14 @@ def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) ->
             next_step="Set language.reasons=0",
         )
     file = Path(language.prompt_file) if language.prompt_file else None
-    prompt = load_prompt(language.prompt, task, about=language.about, file=file)
+    images = _images(reads)
+    grey = _grey_of_energies(images, offered.spec) if language.energy else None
+    prompt = load_prompt(language.prompt, task, about=language.about, grey=grey, file=file)
     adapter = dict(preset.get("adapter", {}))
     if language.rank:
         adapter |= {"r": language.rank, "alpha": 2 * language.rank}  # the scale of the update stays: alpha / r = 2
     if language.scope:
         adapter["scope"] = language.scope
-    images = _images(reads)
     asked = {
         "prompt": prompt.as_dict(),
         "views": list(images.views),
@@ -249,6 +250,15 @@ def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) ->
         "view_mode": language.view_mode,
     }
     return {**preset, "name": Path(config.preset).stem, "adapter": adapter, "language": asked}
+
+
+def _grey_of_energies(reads: PixelInput, spec: MapSpec | CloudSpec) -> GreyTransform:
+    """The grey scale that energies are read from; maps of greys hold none."""
+    if not isinstance(spec, MapSpec) or spec.value_unit not in ADDITIVE_UNITS:
+        raise ConfigError(
+            "these maps hold grey levels, from which no energy can be told", next_step="Set language.energy=false"
+        )
+    return reads.grey
 
 
 def _examples_shape(count: int, reads: PixelInput, spec: MapSpec | CloudSpec) -> list[int]:

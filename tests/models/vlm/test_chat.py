@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nuadapt.errors import ConfigError
+from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.models.vlm.adapters import adapt
 from nuadapt.models.vlm.backbones import Backbone, Base
 from nuadapt.models.vlm.chat import ChatClassifier, longer, shown
@@ -59,6 +60,16 @@ def test_scores_equal_brute_force_and_do_not_depend_on_the_batch() -> None:
     expected = [[brute_force(model, image, ending) for ending in model.endings] for image in images]
     np.testing.assert_allclose(model.score_labels(images).log_p().numpy(), expected, atol=1e-4)
     assert np.ptp(np.array(expected), axis=0).max() > 1e-3  # images have a say
+
+
+@torch.no_grad()
+def test_energies_are_told_behind_the_pictures() -> None:
+    told = make(prompt=replace(PROMPT, grey=GreyTransform(kind="linear", full=0.01)))
+    images = pixels(2)
+    assert len(set(told.notes(images))) == 2
+    assert all(note in told.conversation(1, note) for note in told.notes(images))
+    expected = [[brute_force(told, image, ending) for ending in told.endings] for image in images]
+    np.testing.assert_allclose(told.score_labels(images).log_p().numpy(), expected, atol=1e-4)
 
 
 @torch.no_grad()

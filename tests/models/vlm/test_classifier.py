@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 
 from nuadapt.errors import DataError
+from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.events.tasks import load_task
 from nuadapt.models.vlm.constrained import claims_form, json_form, label_form
 from nuadapt.models.vlm.label_tree import LabelTree
-from nuadapt.models.vlm.prompts import load_prompt
+from nuadapt.models.vlm.prompts import Prompt, load_prompt
 from nuadapt.models.vlm.sparse import SparseClassifier
 
 from .tiny_offline import make, pixels
@@ -52,6 +54,19 @@ def test_scores_behind_examples_equal_brute_force(monkeypatch: pytest.MonkeyPatc
     expected = [[brute_force(model, image[None], ending) for ending in model.endings] for image in images]
     np.testing.assert_allclose(log_p.numpy(), expected, atol=2e-4)
     assert not torch.allclose(log_p, plain.score_labels(images).log_p(), atol=1e-2)  # examples have a say
+
+
+@torch.no_grad()
+def test_scores_with_energies_told_equal_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = replace(load_prompt("full", load_task("flavour")), grey=GreyTransform(kind="linear", full=0.01))
+    model, plain, images = make(monkeypatch, prompt=prompt), make(monkeypatch), pixels()
+    energy = 0.01 * images.double().sum(dim=(2, 3)).mean(dim=1)  # GeV
+    assert model.notes(images) == [f"\nvisible energy: {value:.2f} GeV" for value in energy.tolist()]
+    log_p = model.score_labels(images).log_p()
+    expected = [[brute_force(model, image[None], ending) for ending in model.endings] for image in images]
+    np.testing.assert_allclose(log_p.numpy(), expected, atol=2e-4)
+    assert not torch.allclose(log_p, plain.score_labels(images).log_p(), atol=1e-2)  # energies have a say
+    assert Prompt.from_dict(json.loads(json.dumps(prompt.as_dict()))) == prompt
 
 
 @torch.no_grad()
@@ -112,8 +127,6 @@ def test_generated_label_is_the_argmax_where_labels_differ_in_the_first_token(mo
 
 
 def test_answers_in_json_keep_to_the_schema(model: SparseClassifier) -> None:
-    import json
-
     schema = {"track": ["long", "none"], "shower": ["attached", "displaced", "none"]}
     said = model.say(pixels(4), json_form(model.tokenizer, schema), torch.tensor([0, 1, 2, 0]), longest=200)
     for tokens in said:

@@ -102,21 +102,28 @@ class ChatClassifier(VLMClassifier):
         solved = [picture for event in before for picture in shown(event, self.view_mode)]
         pictures = [[*solved, *shown(event, self.view_mode)] for event in pixels.detach().cpu().numpy()]
         each = len(pictures[0]) // (len(before) + 1)  # pictures of one event
+        texts = [self.conversation(each, note) for note in self.notes(pixels)]
+        made = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt")
+        device = next(self.model.parameters()).device
+        inputs = {name: value.to(device) for name, value in made.items() if isinstance(value, Tensor)}
+        begin = [self.numbers(self.prompt.answer)] * len(pictures)
+        return longer(inputs, padded(begin, 0, device)) if answering else inputs
+
+    def conversation(self, pictures: int, note: str) -> str:
+        """The text up to the answer, with marks for the ``pictures`` of an event; ``note`` is told of the last one."""
         question = {"type": "text", "text": f"{self.prompt.user} {self.prompt.about}".strip()}
-        asked = {"role": "user", "content": [question, *({"type": "image"} for _ in range(each))]}
+        asked = [question, *({"type": "image"} for _ in range(pictures))]
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": [{"type": "text", "text": self.prompt.system}]},
         ]
         for label in self.example_labels:
             answer = self.prompt.answer + self.prompt.endings[label]
-            messages += [asked, {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
-        messages.append(asked)
-        text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        made = self.processor(text=[text] * len(pictures), images=pictures, padding=True, return_tensors="pt")
-        device = next(self.model.parameters()).device
-        inputs = {name: value.to(device) for name, value in made.items() if isinstance(value, Tensor)}
-        begin = [self.numbers(self.prompt.answer)] * len(pictures)
-        return longer(inputs, padded(begin, 0, device)) if answering else inputs
+            messages.append({"role": "user", "content": asked})
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+        told = [{"type": "text", "text": note}] if note else []
+        messages.append({"role": "user", "content": [*asked, *told]})
+        text: str = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        return text
 
     def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
         """See :class:`VLMClassifier`."""

@@ -76,6 +76,10 @@ class VLMClassifier(nn.Module, ABC):
         """Token numbers of a text without special tokens around it."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def notes(self, pixels: Tensor) -> list[str]:
+        """What is told of each event of grey images (B, V, H, W) behind its pictures."""
+        return self.prompt.notes(pixels.detach().cpu().numpy())
+
     @property
     def example_labels(self) -> list[int]:
         """Class of each example."""

@@ -8,9 +8,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import yaml
 
 from nuadapt.errors import ConfigError, listed, nearest
+from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.events.tasks import Task
 from nuadapt.settings import read_yaml
 
@@ -25,6 +27,7 @@ class Prompt:
     answer: str  # how the answer begins
     labels: tuple[str, ...]
     about: str = ""  # what else is known of all events: detector, beam mode
+    grey: GreyTransform | None = None  # of the pictures; with it each event's visible energy is told
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) < len(self.labels) or len(self.labels) < 2 or not all(self.labels):
@@ -35,6 +38,16 @@ class Prompt:
         """What follows ``answer``: each label with its full stop, so that none is the beginning of another."""
         return tuple(f" {label}." for label in self.labels)
 
+    def notes(self, pixels: npt.NDArray[Any]) -> list[str]:
+        """What is told of each event of grey images (B, V, H, W) behind its pictures; empty texts if nothing is.
+
+        The visible energy is the sum of a view's pixels, averaged over views.
+        """
+        if self.grey is None:
+            return [""] * len(pixels)
+        energy = self.grey.energy(pixels).sum(axis=(2, 3)).mean(axis=1)  # (B,) GeV
+        return [f"\nvisible energy: {value:.2f} GeV" for value in energy]
+
     def as_dict(self) -> dict[str, Any]:
         """For a record."""
         return {**asdict(self), "labels": list(self.labels)}
@@ -42,10 +55,13 @@ class Prompt:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Prompt:
         """Inverse of :meth:`as_dict`."""
-        return cls(**{**given, "labels": tuple(given["labels"])})
+        grey = GreyTransform(**given["grey"]) if given.get("grey") else None
+        return cls(**{**given, "labels": tuple(given["labels"]), "grey": grey})
 
 
-def load_prompt(name: str, task: Task, *, about: str = "", file: Path | None = None) -> Prompt:
+def load_prompt(
+    name: str, task: Task, *, about: str = "", grey: GreyTransform | None = None, file: Path | None = None
+) -> Prompt:
     """A prompt by name for the classes of a task, from nuadapt's own file or another of the same form.
 
     A class is called by its label in the file, else by its title.
@@ -75,7 +91,7 @@ def load_prompt(name: str, task: Task, *, about: str = "", file: Path | None = N
             next_step="Choose another prompt, or write one (language.prompt_file)",
         )
     called = tuple(str(labels[c]) for c in task.classes)
-    return Prompt(name, words["system"], words["user"], given["answer"], called, about)
+    return Prompt(name, words["system"], words["user"], given["answer"], called, about, grey)
 
 
 def _mapping(given: dict[str, Any], part: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The common beginning is evaluated once for all events; behind each event's token
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,13 +16,16 @@ from nuadapt.models.vlm.label_tree import LabelScores, LabelTree
 from nuadapt.models.vlm.sequences import ImageTokens, Sequences, Words, repeated, sequences
 
 
-def score_labels(model: Any, words: Words, cache: Any, images: ImageTokens, tree: LabelTree) -> LabelScores:
+def score_labels(
+    model: Any, words: Words, cache: Any, images: ImageTokens, tree: LabelTree, notes: Sequence[Sequence[int]] = ()
+) -> LabelScores:
     """Token scores of every label for each event of a batch.
 
     Args:
         cache: of the common beginning, see :func:`nuadapt.models.vlm.sequences.common_cache`.
+        notes: token numbers behind the images of each event.
     """
-    given = sequences(model, words, images)
+    given = sequences(model, words, images, notes=notes)
     batch, nodes = len(given.length), len(tree.tokens)
     device = given.embeds.device
     branches = model.get_input_embeddings()(torch.tensor(tree.tokens, device=device)).expand(batch, -1, -1)

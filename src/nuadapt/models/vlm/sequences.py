@@ -104,15 +104,22 @@ class Sequences:
 
 
 def sequences(
-    model: Any, words: Words, images: ImageTokens, answers: Sequence[Sequence[int]] | None = None
+    model: Any,
+    words: Words,
+    images: ImageTokens,
+    answers: Sequence[Sequence[int]] | None = None,
+    notes: Sequence[Sequence[int]] = (),
 ) -> Sequences:
-    """Conversations of a batch; ``answers`` (token numbers, one list per event) are appended if given."""
+    """Conversations of a batch; ``answers`` (token numbers, one list per event) are appended if given.
+
+    ``notes`` (likewise) stand behind the images of their event.
+    """
     rows, lengths = [], []
     for event, counts in enumerate(images.counts):
         row = [words.image] * counts[0]
         for mark, count in zip(words.between, counts[1:], strict=True):
             row += [*mark, *[words.image] * count]
-        row += words.after
+        row += [*(notes[event] if notes else ()), *words.after]
         lengths.append(len(row))
         rows.append(row + list(answers[event]) if answers is not None else row)
     longest = max(map(len, rows))

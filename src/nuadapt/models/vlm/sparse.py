@@ -116,11 +116,16 @@ class SparseClassifier(VLMClassifier):
 
     def score_labels(self, pixels: Tensor) -> LabelScores:
         """See :class:`VLMClassifier`; one pass over an event's own tokens and the tree of labels."""
-        return score_labels(self.model, self.words, self.cache(), self.images(pixels), self.tree)
+        told = self.told(pixels)
+        return score_labels(self.model, self.words, self.cache(), self.images(pixels), self.tree, told)
+
+    def told(self, pixels: Tensor) -> list[list[int]]:
+        """Token numbers of the notes on each event."""
+        return [self.numbers(note) for note in self.notes(pixels)]
 
     def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
         """See :class:`VLMClassifier`."""
-        given = sequences(self.model, self.words, self.images(pixels), answers)
+        given = sequences(self.model, self.words, self.images(pixels), answers, self.told(pixels))
         hidden = hidden_states(self.model, self.cache(), given)
         places = torch.arange(max(map(len, answers)), device=hidden.device)
         # Position p predicts the token at p + 1; the answer begins at `length`. Behind a short answer is padding.
@@ -156,7 +161,7 @@ class SparseClassifier(VLMClassifier):
     def conversations(self, pixels: Tensor, labels: Tensor | None = None) -> Conversations:
         """Whole conversations padded on the left, as generation wants them."""
         answers = self.answers(labels, None) if labels is not None else None
-        given = sequences(self.model, self.words, self.images(pixels), answers)
+        given = sequences(self.model, self.words, self.images(pixels), answers, self.told(pixels))
         before = self.begin()
         begun = len(self.words.answer) if labels is None else 0  # `answer` itself is still to be said
         rows = [
