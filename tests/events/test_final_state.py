@@ -25,6 +25,9 @@ def oracle(pdg: int, energy: float, name: str) -> float:
         if abs(pdg) == 2212:
             return energy - P
         return energy if abs(pdg) in (22, 11, 111, 211, 321) else 0.0
+    if name == "mat":
+        mass = {2212: 0.93827, 211: 0.135, -211: 0.135, 22: 0.0, 111: 0.0}
+        return energy - mass[pdg] if pdg in mass else 0.0
     if pdg == 2212:
         return energy - P
     if abs(pdg) == 211:
@@ -32,11 +35,9 @@ def oracle(pdg: int, energy: float, name: str) -> float:
     if pdg in (111, 22):
         return energy
     if abs(pdg) == 11:
-        return 0.0 if name == "mat" else energy
+        return energy
     if name == "rodrigues2016" or abs(pdg) in (2112, 13, 14) or abs(pdg) > 1e9:
         return 0.0
-    if name == "mat" and abs(pdg) > 2000:
-        return energy - math.copysign(P, pdg)
     return energy
 
 
@@ -54,11 +55,11 @@ def test_available_energy_is_the_sum_of_its_rule(name: str, events: list[list[in
 
 
 def test_definitions_differ_by_what_they_say() -> None:
-    """One pi+ is worth its mass more in minerva_ml; a kaon counts in some; a Lambda in two ways."""
-    energies = {n: available_energy(particles([[211], [321], [3122], [311]]), n) for n in AVAILABLE_ENERGY}
+    """One pi+ is worth its mass more in minerva_ml; a kaon, a Lambda and an electron count in some."""
+    energies = {n: available_energy(particles([[211], [321], [3122], [11]]), n) for n in AVAILABLE_ENERGY}
     np.testing.assert_allclose(energies["minerva_ml"] - energies["rodrigues2016"], [PI, 2, 0, 0], atol=1e-6)
-    np.testing.assert_allclose(energies["ascencio2022"] - energies["mat"], [0, 0, P, 0], atol=1e-6)
-    np.testing.assert_allclose(energies["mat"] - energies["rodrigues2016"], [0, 2, 2 - P, 2], atol=1e-6)
+    np.testing.assert_allclose(energies["ascencio2022"] - energies["rodrigues2016"], [0, 2, 2, 0], atol=1e-6)
+    np.testing.assert_allclose(energies["mat"] - energies["rodrigues2016"], [PI - 0.135, 0, 0, -2], atol=1e-6)
 
 
 def test_a_negative_sum_is_zero() -> None:

@@ -31,14 +31,13 @@ class AvailableEnergy:
     """One definition: which particles count, by absolute PDG code, and what is taken off their total energy.
 
     ``listed`` maps a code to the mass (GeV) taken off. ``others`` says whether all other hadrons count, at their total
-    energy; ``baryon_mass`` is then taken off baryons and added to antibaryons. Neutrons, nuclei, muons, taus and
-    neutrinos never count. ``antiprotons``: whether the proton's rule holds for antiprotons, too.
+    energy. Neutrons, nuclei, muons, taus and neutrinos never count. ``antiprotons``: whether the proton's rule holds for
+    antiprotons, too.
     """
 
     source: str
     listed: dict[int, float]
     others: bool = False
-    baryon_mass: float = 0.0
     antiprotons: bool = False
 
 
@@ -50,11 +49,9 @@ AVAILABLE_ENERGY: dict[str, AvailableEnergy] = {
         antiprotons=True,
     ),
     "mat": AvailableEnergy(
-        "truth functions of MINERvA analyses: kinetic energy of protons and charged pions; total energy of photons, "
-        "pi0 and all other mesons; other baryons less, antibaryons plus, the proton mass; no electrons",
-        {2212: PROTON_MASS, 211: CHARGED_PION_MASS, 111: 0.0, 22: 0.0},
-        others=True,
-        baryon_mass=PROTON_MASS,
+        "GetEAvailableTrue of MINERvA's analysis toolkit (MAT-MINERvA, calculators/CCQE3DFitFunctions.h): energy less "
+        "938.27 MeV of protons and less 135 MeV of charged pions; total energy of photons and pi0; nothing else",
+        {2212: 0.93827, 211: 0.135, 111: 0.0, 22: 0.0},  # masses as written there
     ),
     "rodrigues2016": AvailableEnergy(
         "Phys. Rev. Lett. 116 (2016) 071802: kinetic energy of protons and charged pions; total energy of pi0, "
@@ -79,7 +76,6 @@ def available_energy(particles: Particles, definition: str) -> FloatArray:
     less = np.zeros(len(pdg))
     if rule.others:
         counts = (code < _NUCLEI) & ~np.isin(code, (2112, *_LEPTONS))
-        less = np.where(code > 2000, np.sign(pdg) * rule.baryon_mass, 0.0)
     for listed, mass in rule.listed.items():
         mine = (code == listed) & ((listed != 2212) | (pdg > 0) | rule.antiprotons)
         counts |= mine

@@ -113,7 +113,7 @@ _FINAL_STATE = (
     ),
     Field("pion_angle", "f4", "rad", "angle of that pion to the neutrino", "final_state", _NAN),
     Field("available_energy_minerva_ml", "f4", "GeV", "available energy as in arXiv:2604.12364", "final_state", _NAN),
-    Field("available_energy_mat", "f4", "GeV", "available energy as in MINERvA's analysis code", "final_state", _NAN),
+    Field("available_energy_mat", "f4", "GeV", "available energy as in MINERvA's toolkit", "final_state", _NAN),
     Field(
         "available_energy_rodrigues2016", "f4", "GeV", "available energy of PRL 116 (2016) 071802", "final_state", _NAN
     ),
