@@ -31,8 +31,8 @@ class AvailableEnergy:
     """One definition: which particles count, by absolute PDG code, and what is taken off their total energy.
 
     ``listed`` maps a code to the mass (GeV) taken off. ``others`` says whether all other hadrons count, at their total
-    energy. Neutrons, nuclei, muons, taus and neutrinos never count. ``antiprotons``: whether the proton's rule holds for
-    antiprotons, too.
+    energy. Neutrons, nuclei, muons, taus and neutrinos never count. ``antiprotons``: whether the proton's rule holds
+    for antiprotons, too.
     """
 
     source: str
