@@ -438,11 +438,11 @@ def report(
 
 @app.command()
 def serve(
-    places: Annotated[
-        list[str],
-        typer.Argument(help="Run folders, evaluation folders, or models that come with nuadapt.", show_default=False),
-    ],
     data: Data,
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(help="Run folders, evaluation folders, or models that come with nuadapt.", show_default=False),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at; others than this machine's need a token.")] = (
         "127.0.0.1"
     ),
@@ -465,7 +465,7 @@ def serve(
 
     known, made = with_token(host, token)
     limits = build(Limits, apply_words({}, words or []))
-    settings = ServeSettings(str(data), tuple(places), host, port, known, workers, not no_model, limits=limits)
+    settings = ServeSettings(str(data), tuple(places or ()), host, port, known, workers, not no_model, limits=limits)
     if made:
         out.print(f"token (shown once): {known}", soft_wrap=True)
     out.print(f"http://{host}:{port}/ (Ctrl-C stops it)")

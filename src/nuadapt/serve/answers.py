@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nuadapt.errors import InputFileError, require
-from nuadapt.evaluation.energies import Energies
 from nuadapt.evaluation.explain.files import EXPLAINED, REASONS, Explained, read_explained
 from nuadapt.evaluation.physics.energy import Intervals
 from nuadapt.evaluation.predictions import Predictions
@@ -229,6 +228,8 @@ def _read_energies(path: Path) -> dict[str, Array]:
 
 def write_energies(path: Path, batch: EventBatch, energy: Array) -> None:
     """A table of energies (N,) in GeV of the events of ``batch``, as an evaluation writes it."""
+    from nuadapt.evaluation.energies import Energies  # brings torch
+
     names = [name for name in (*_KEY, "entry") if name in batch.columns]
     key = {name: batch[name] for name in names}
     unknown = np.full(len(batch), np.nan)

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from nuadapt import __version__
 from nuadapt.errors import NuadaptError
 from nuadapt.serve import routes
-from nuadapt.serve.problems import Busy, NotThere, problem, status_of
+from nuadapt.serve.problems import Busy, NotThere, ServiceError, problem, status_of
 from nuadapt.serve.security import Guard
 from nuadapt.serve.service import Service
 from nuadapt.serve.settings import ServeSettings, settings_from_environment
@@ -88,9 +88,9 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
-        what = f"the service failed ({type(error).__name__})"
         step = "The log of the service says more"
-        return JSONResponse({"error": {"what": what, "where": request.url.path, "expected": "", "next_step": step}}, 500)
+        failed = ServiceError(f"the service failed ({type(error).__name__})", where=request.url.path, next_step=step)
+        return JSONResponse(problem(failed), failed.status)
 
 
 def _add_page(app: FastAPI) -> None:

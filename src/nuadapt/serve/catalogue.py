@@ -114,7 +114,8 @@ class Catalogue:
         if name is None:
             return next(iter(self.answers.values()), None)
         if name not in self.answers:
-            raise NotThere(f"no run '{name[:60]}'", expected=nearest(name[:60], self.answers) if self.answers else "none")
+            expected = nearest(name[:60], self.answers) if self.answers else "none: there are no runs"
+            raise NotThere(f"no run '{name[:60]}'", expected=expected)
         return self.answers[name]
 
     def rows(self, query: Query) -> Rows:

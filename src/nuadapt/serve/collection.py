@@ -191,7 +191,8 @@ class Collection:
         at, found = answers.explained_rows[index], answers.explained
         reads = answers.run.trained.get("input", {})
         factor = found.coarsen * answers.run.resolution
-        return evidence_json(found.evidence[at], list(reads.get("views", spec.views)), factor, found.events[at]["target"])
+        views, target = list(reads.get("views", spec.views)), str(found.events[at]["target"])
+        return evidence_json(found.evidence[at], views, factor, target)
 
 
 def evidence_json(evidence: Any, views: Sequence[str], factor: int, target: str) -> dict[str, Any]:

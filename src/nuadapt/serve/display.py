@@ -17,7 +17,6 @@ from nuadapt.events.schema import FIELDS
 from nuadapt.events.truth import Current, InteractionMode
 from nuadapt.models.reasons.claims import Claims, claims_of_truth
 from nuadapt.models.reasons.parser import parse_reason
-from nuadapt.report.explanations import CLAIM_TITLES
 from nuadapt.serve.answers import plain
 from nuadapt.serve.problems import NotThere
 
@@ -165,6 +164,8 @@ def cloud_of(batch: EventBatch) -> dict[str, Any]:
 
 def claims_of(reason: str, batch: EventBatch) -> list[dict[str, Any]]:
     """The claims that a reason makes, each with its words and whether visible truth supports it."""
+    from nuadapt.report.explanations import CLAIM_TITLES  # brings matplotlib
+
     truth = Claims()
     if batch.has_truth and "n_tracks" in batch.columns and batch["n_tracks"][0] >= 0:
         truth = claims_of_truth(batch)[0]

@@ -1,4 +1,4 @@
-"""Models behind their desks: one thread owns each, loads it when it is first asked, and takes waiting events at once."""
+"""Models behind their desks: one thread owns each, loads it when it is first asked, and takes what waits at once."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nuadapt.errors import DataError
 from nuadapt.evaluation.calibration import Calibration, read_calibration
-from nuadapt.evaluation.explain.attribution import AttributionConfig, attribution
 from nuadapt.evaluation.predict import PredictConfig, images_for, maps_for, prepare, reads_clouds
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.format import Layout
-from nuadapt.models.run import LoadedModel, load_run
 from nuadapt.serve.desk import Desk, Job
 from nuadapt.serve.problems import Unavailable, Unusable
 from nuadapt.serve.settings import Limits
+
+if TYPE_CHECKING:  # torch is loaded with the first model, not with the service
+    from nuadapt.models.run import LoadedModel
 
 Energies = npt.NDArray[np.float64]
 #: What a request wants to know.
@@ -82,6 +83,8 @@ class ModelDesk:
         if self._model is None:
             import torch
 
+            from nuadapt.models.run import load_run
+
             torch.set_num_threads(self._limits.threads)
             model = load_run(self.folder)
             self._calibration = None if model.task.energy else read_calibration(self.folder, model)
@@ -128,6 +131,8 @@ class ModelDesk:
         table = self._table(model, question.batch)
         if question.kind == REASON:
             return Reply(table, reasons=self._reasons(model, question.batch, table))
+        from nuadapt.evaluation.explain.attribution import AttributionConfig, attribution
+
         config = PredictConfig()
         images = images_for(model, maps_for(model, question.batch, config), config)
         found = attribution(model, images, table.label, "gradient", AttributionConfig(steps=_STEPS))
@@ -160,7 +165,9 @@ class Models:
             Unavailable: the run came without one.
         """
         if run not in self._of:
-            raise Unavailable(f"there is no model behind the run '{run}'", next_step="Start the service with its folder")
+            raise Unavailable(
+                f"there is no model behind the run '{run}'", next_step="Start the service with its folder"
+            )
         return self._of[run]
 
     @property

@@ -6,7 +6,6 @@ The process writes what it read as an event store, and what there is to say as J
 from __future__ import annotations
 
 import gzip
-import json
 import resource
 import signal
 import struct
@@ -52,6 +51,14 @@ def parse(folder: Path, limits: Limits) -> None:
         error = Unusable(f"these files cannot be read ({type(unexpected).__name__})", expected=ACCEPTED)
         report = {"status": error.status, **problem(error)}
     write_json(folder / REPORT, report)
+
+
+def warm_up() -> None:
+    """Compile the kernels of the simulation into the cache on disk, so that the first upload need not wait for it."""
+    with suppress(NuadaptError, ImportError):
+        from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
+
+        LArTPC(LArTPCConfig(), _SEED).simulate(range(2), "warm-up")
 
 
 def confine(limits: Limits) -> None:
@@ -150,10 +157,9 @@ def _unpacked(path: Path, budget: int) -> int:
 def _gunzip(path: Path, budget: int) -> int:
     """Replace a gzip file by its content, up to the budget and a byte; a damaged end keeps what came before it."""
     size, beside = 0, path.with_suffix(".unpacking")
-    with gzip.open(path) as packed, beside.open("wb") as out:
-        with suppress(EOFError, OSError, zlib.error):
-            while (piece := packed.read(_STEP)) and size <= budget:
-                size += out.write(piece)
+    with gzip.open(path) as packed, beside.open("wb") as out, suppress(EOFError, OSError, zlib.error):
+        while (piece := packed.read(_STEP)) and size <= budget:
+            size += out.write(piece)
     if size and size <= budget:
         beside.replace(path)
     else:

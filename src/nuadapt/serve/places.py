@@ -10,7 +10,6 @@ from typing import Any
 from nuadapt.errors import InputFileError
 from nuadapt.evaluation.calibration import FILE as CALIBRATION
 from nuadapt.events.tasks import Task, titles_of
-from nuadapt.models.run import run_folder
 from nuadapt.record import read_json
 
 _STEP = "Give a folder made by 'nuadapt train' or 'nuadapt evaluate', or the name of a model that comes with nuadapt"
@@ -86,7 +85,7 @@ def open_places(places: Sequence[str], *, models: bool = True) -> list[Run]:
     """
     runs, evaluations = [], []
     for place in places:
-        folder = run_folder(place).resolve()
+        folder = _folder(place).resolve()
         record = _record(folder)
         if record["stage"] == "train":
             runs.append((folder, record))
@@ -99,6 +98,15 @@ def open_places(places: Sequence[str], *, models: bool = True) -> list[Run]:
         found.append(run if model is None or not models else _with_model(run, model))
     found += [_trained(folder, record, models) for folder, record in runs if folder not in used]
     return _named(found)
+
+
+def _folder(place: str) -> Path:
+    """The folder of a place: a path, or a model that comes with nuadapt."""
+    if Path(place).exists():
+        return Path(place)
+    from nuadapt.models.run import run_folder  # brings torch, without which a service starts at once
+
+    return run_folder(place)
 
 
 def _record(folder: Path) -> dict[str, Any]:

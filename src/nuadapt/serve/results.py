@@ -59,7 +59,8 @@ def _class_page(run: Run) -> dict[str, Any]:
     return {
         "metrics": {name: _with_limits(m, name) for name in SCALARS if name in m},
         "per_class": {
-            c: {name: _with_limits(block, name) for name in block.get("intervals", {})} | {"n_events": block["n_events"]}
+            c: {name: _with_limits(block, name) for name in block.get("intervals", {})}
+            | {"n_events": block["n_events"]}
             for c, block in per_class.items()
         },
         "confusion": {"classes": list(m["classes"]), "counts": m["confusion_counts"]} if m.get("confusion") else None,
@@ -176,9 +177,7 @@ def compare(answers: Sequence[Answers], weight: Array) -> dict[str, Any]:
     common = np.flatnonzero(np.logical_and.reduce([a.known for a in answers]))
     columns = [_measured(a, common, np.asarray(weight, dtype=np.float64)) for a in answers]
     names = list(dict.fromkeys(name for column in columns for name in column))
-    rows = [
-        {"name": n, "values": {a.run.name: c.get(n) for a, c in zip(answers, columns, strict=True)}} for n in names
-    ]
+    rows = [{"name": n, "values": {a.run.name: c.get(n) for a, c in zip(answers, columns, strict=True)}} for n in names]
     agreement = [[_agreement(one, other, common) for other in answers] for one in answers]
     runs = [a.run.name for a in answers]
     return {"runs": runs, "n_common": len(common), "rows": rows, "agreement": agreement}

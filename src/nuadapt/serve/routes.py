@@ -129,7 +129,7 @@ def neighbours(service: Here, index: int, asked: Asked) -> JSONResponse:
 @router.get("/events/{index}/views/{view}.png", response_class=Response, responses=PNG)
 async def picture(service: Here, index: int, view: str, scale: Scale = "log", truth: bool = False) -> Response:
     """An image of one view with axes; with ``truth`` the final state is drawn over it."""
-    made = await service.picture("", service.events, index, view, scale, truth)
+    made = await service.picture("", service.events, index, view, scale, truth=truth)
     return Response(made, media_type="image/png")
 
 
@@ -187,7 +187,7 @@ async def upload_picture(
 ) -> Response:
     """An image of one view of an uploaded event."""
     found = service.uploads.open(upload)
-    return Response(await service.picture(upload, found, index, view, scale, truth), media_type="image/png")
+    return Response(await service.picture(upload, found, index, view, scale, truth=truth), media_type="image/png")
 
 
 @router.get("/uploads/{upload}/events/{index}/views/{view}", response_model=schemas.Pixels)

@@ -10,11 +10,10 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 
-from nuadapt.serve.problems import NoEntry, Refused, ServiceError, TooLarge, TooSlow, problem
+from nuadapt.serve.problems import Busy, NoEntry, Refused, ServiceError, TooLarge, TooSlow, problem
 from nuadapt.serve.settings import LOOPBACK, ServeSettings
 
 Scope = MutableMapping[str, Any]
@@ -56,19 +55,26 @@ class Guard:
 
     def __init__(self, app: Application, settings: ServeSettings) -> None:
         self.app, self.settings = app, settings
+        self._uploading = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sending = _with_headers(send)
+        sending, is_upload = _with_headers(send), scope["path"] == UPLOAD
         try:
             check(scope, self.settings)
+            if is_upload and self._uploading >= self.settings.limits.waiting:  # their bodies fill the disk
+                raise Busy(f"{self._uploading} uploads are under way", self.settings.limits.retry_seconds)
         except ServiceError as error:
             await _answer(error, sending)
             return
-        await self.app(scope, self._limited(scope, receive), sending)
+        self._uploading += is_upload
+        try:
+            await self.app(scope, self._limited(scope, receive), sending)
+        finally:
+            self._uploading -= is_upload
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """The body, as long as it is small enough and arrives in time."""
@@ -84,7 +90,9 @@ class Guard:
             try:
                 message = await asyncio.wait_for(receive(), max(end - asyncio.get_running_loop().time(), 0.001))
             except TimeoutError:
-                raise _http(TooSlow("the request did not arrive in time", expected=f"{limits.body_seconds:g} s")) from None
+                raise _http(
+                    TooSlow("the request did not arrive in time", expected=f"{limits.body_seconds:g} s")
+                ) from None
             taken += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if taken > most:
@@ -112,7 +120,7 @@ def check(scope: Scope, settings: ServeSettings) -> None:
     if settings.on_loopback and _name_of(host) not in LOOPBACK:
         raise Refused(f"this service does not answer to the host name '{host[:60]}'", expected=" or ".join(LOOPBACK))
     origin = headers.get("origin")
-    if scope["method"] not in _SAFE and origin is not None and urlsplit(origin).netloc != host:
+    if scope["method"] not in _SAFE and origin is not None and origin.partition("://")[2] != host:
         raise Refused("another site asks", where=origin[:100], expected="requests of this page or of a program")
     if scope["path"].startswith("/api/") and settings.token and not _knows(headers.get("authorization", ""), settings):
         raise NoEntry("the token is missing or wrong", expected="the header 'Authorization: Bearer TOKEN'")
@@ -156,6 +164,8 @@ async def _answer(error: ServiceError, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, Busy):
+        headers.append((b"retry-after", str(error.retry_after).encode()))
     headers.append((b"connection", b"close"))  # the body was not read
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

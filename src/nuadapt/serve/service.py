@@ -54,7 +54,7 @@ class Service:
 
     def start(self) -> None:
         """Start what works in the background."""
-        self.uploads.start()
+        self.uploads.start(warm=self.settings.warm_up)
 
     def close(self) -> None:
         """Finish what was accepted, then let go of everything."""
@@ -68,7 +68,9 @@ class Service:
         """Requests that wait for anything."""
         return self.models.waiting + self.uploads.desk.waiting + self.bench.waiting
 
-    async def picture(self, place: str, collection: Collection, index: int, view: str, scale: str, truth: bool) -> bytes:
+    async def picture(
+        self, place: str, collection: Collection, index: int, view: str, scale: str, *, truth: bool
+    ) -> bytes:
         """A PNG of a view; ``place`` names the collection.
 
         Raises:

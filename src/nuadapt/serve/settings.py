@@ -56,6 +56,7 @@ class ServeSettings:
     token: str = ""
     workers: int = 1
     models: bool = True
+    warm_up: bool = True  # compile the kernels of the simulation, which uploaded interactions pass, before they come
     temporary: str = ""
     limits: Limits = field(default_factory=Limits)
 

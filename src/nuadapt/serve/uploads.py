@@ -22,7 +22,7 @@ from nuadapt.record import read_json, write_json
 from nuadapt.serve.answers import read_answers
 from nuadapt.serve.collection import Collection
 from nuadapt.serve.desk import Desk
-from nuadapt.serve.parse_worker import ACCEPTED, GZIP_MAGIC, INPUTS, PNG_MAGIC, REPORT, STORE, parse
+from nuadapt.serve.parse_worker import ACCEPTED, GZIP_MAGIC, INPUTS, PNG_MAGIC, REPORT, STORE, parse, warm_up
 from nuadapt.serve.places import Run
 from nuadapt.serve.problems import NotThere, ServiceError, TimedOut, TooLarge, Unusable
 from nuadapt.serve.settings import Limits
@@ -77,10 +77,12 @@ class Uploads:
             retry_seconds=limits.retry_seconds,
         )
 
-    def start(self) -> None:
+    def start(self, *, warm: bool) -> None:
         """Start the process that reading processes are forked from: clean, without threads, with all libraries."""
         self._context.set_forkserver_preload(_PRELOAD)
         forkserver.ensure_running()
+        if warm:
+            self._context.Process(target=warm_up, daemon=True).start()
 
     def new(self) -> Path:
         """A folder for an upload that is being made; its name becomes visible with :meth:`done`."""
@@ -232,13 +234,18 @@ def _pairs(names: Sequence[str]) -> list[str]:
     order = sorted(range(len(names)), key=lambda i: (re.sub("[xy]z", "", names[i].lower()), i))
     own = [""] * len(names)
     for number, (first, second) in enumerate(zip(order[::2], order[1::2], strict=True)):
-        views = ["yz" if "yz" in names[i].lower() else "xz" if "xz" in names[i].lower() else "" for i in (first, second)]
+        views = [_view_named(names[i].lower()) for i in (first, second)]
         if views[0] == views[1] and views[0]:
             raise Unusable(f"two pictures of the view {views[0]}", where=_printable(names[second]))
         swapped = views[0] == "yz" or views[1] == "xz"
         for index, view in zip((first, second), ("yz", "xz") if swapped else ("xz", "yz"), strict=True):
             own[index] = f"{number}/{number}_{view}.png"
     return own
+
+
+def _view_named(name: str) -> str:
+    """The view that a name speaks of, else nothing."""
+    return next((view for view in ("yz", "xz") if view in name), "")
 
 
 def _printable(name: str) -> str:
