@@ -73,7 +73,7 @@ def cloud_batch(n: int = 80, seed: int = 2) -> EventBatch:
     spec = minerva_spec("beam")
     counts = rng.integers(1, 6, n)
     total = int(counts.sum())
-    p3 = rng.normal(0, 0.3, (total, 3)) + [0, 0, 1.0]
+    p3 = rng.normal(0, 0.3, (total, 3)) + np.array([0, 0, 1.0])
     columns = kinematics(p3, np.linalg.norm(p3, axis=1) + 0.1) | {"type": rng.integers(1, 9, total)}
     columns |= {name: rng.uniform(0.001, 0.01, total) for name in ("dedx", "x", "y", "z", "time")}
     clouds = Clouds.make(spec, np.concatenate([[0], np.cumsum(counts)]), columns)
