@@ -88,14 +88,14 @@ def _joined(window: Array) -> tuple[Array, int]:
 
 def _extent(
     spec: MapSpec, start: npt.NDArray[np.float64], first: tuple[int, int], size: tuple[int, int]
-) -> tuple[float, ...]:
+) -> tuple[float, float, float, float]:
     """Left, right, bottom, top in the axis unit of ``size`` (rows, columns) pixels from ``first`` on."""
     low = start + np.array(first) * spec.pitch
     high = low + np.array(size) * spec.pitch
     return (float(low[1]), float(high[1]), float(low[0]), float(high[0]))
 
 
-def _draw_truth(ax: Any, batch: EventBatch, axes: tuple[str, str], extent: tuple[float, ...]) -> None:
+def _draw_truth(ax: Any, batch: EventBatch, axes: tuple[str, str], extent: tuple[float, float, float, float]) -> None:
     """Vertex and directions in a projection whose axes are x, y or z; nothing where there is no truth."""
     vertex = vertex_of(batch)
     if vertex is None or not set(axes) <= set("xyz"):
