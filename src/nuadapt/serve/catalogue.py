@@ -95,7 +95,7 @@ class Catalogue:
         there = {"index": True, "energy": bool(np.isfinite(self.energy).any())}
         there["probability"] = bool(self._classifiers)
         there["answer"] = there["ratio"] = len(self.answers) > len(self._classifiers)
-        there["disagreement"] = bool((self.distance > 0).any())
+        there["disagreement"] = len({a.run.task.classes for a in self._classifiers}) < len(self._classifiers)
         return [name for name in SORTS if there[name]] + [n for n in MORE_SORTS if n in self.columns]
 
     @property
