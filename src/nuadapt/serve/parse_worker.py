@@ -5,7 +5,9 @@ The process writes what it read as an event store, and what there is to say as J
 
 from __future__ import annotations
 
+import fcntl
 import gzip
+import os
 import resource
 import signal
 import struct
@@ -57,11 +59,22 @@ def _refusal(error: NuadaptError) -> dict[str, Any]:
 
 
 def warm_up() -> None:
-    """Compile the kernels of the simulation into the cache on disk, so that the first upload need not wait for it."""
-    with suppress(NuadaptError, ImportError):
+    """Compile the kernels of the simulation into the cache on disk, so that the first upload need not wait for it.
+
+    Once for each version of the simulation, by one process of this machine, behind everything else that it does.
+    """
+    with suppress(NuadaptError, ImportError, OSError):
+        from nuadapt.sources.simulation.kernels import cache_folder
         from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
 
-        LArTPC(LArTPCConfig(), _SEED).simulate(range(2), "warm-up")
+        done = cache_folder() / "compiled"
+        if done.exists():
+            return
+        with done.with_suffix(".lock").open("w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: another process is at it
+            os.nice(19)
+            LArTPC(LArTPCConfig(), _SEED).simulate(range(20), "warm-up")
+            done.touch()
 
 
 def confine(limits: Limits) -> None:
