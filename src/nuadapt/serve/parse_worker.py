@@ -40,6 +40,8 @@ _SEED = 1  # of the simulation of uploaded interactions, so that equal files giv
 def parse(folder: Path, limits: Limits) -> None:
     """Entry of the process: confine itself, read everything in ``folder``/in, write the store and the report."""
     confine(limits)
+    os.chdir(folder)  # so that no message and no event tells where that is
+    folder = Path()
     try:
         report = _parsed(folder, limits)
     except NuadaptError as error:
@@ -89,7 +91,7 @@ def confine(limits: Limits) -> None:
     for what, most in (
         (resource.RLIMIT_AS, _address_space() + limits.parse_memory),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, limits.unpacked_bytes),
+        (resource.RLIMIT_FSIZE, limits.unpacked_bytes + _STEP),
         (resource.RLIMIT_CORE, 0),
     ):
         with suppress(ValueError, OSError):  # a limit that is lower already stays
