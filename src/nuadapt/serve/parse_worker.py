@@ -173,12 +173,15 @@ def _unpacked(path: Path, budget: int) -> int:
 
 
 def _gunzip(path: Path, budget: int) -> int:
-    """Replace a gzip file by its content, up to the budget and a byte; a damaged end keeps what came before it."""
+    """Replace a gzip file by its content, up to the budget; a damaged end keeps what came before it."""
     size, beside = 0, path.with_suffix(".unpacking")
     with gzip.open(path) as packed, beside.open("wb") as out, suppress(EOFError, OSError, zlib.error):
-        while (piece := packed.read(_STEP)) and size <= budget:
-            size += out.write(piece)
-    if size and size <= budget:
+        while piece := packed.read(_STEP):
+            size += len(piece)
+            if size > budget:
+                break
+            out.write(piece)
+    if 0 < size <= budget:
         beside.replace(path)
     else:
         beside.unlink()
