@@ -278,6 +278,7 @@ def _ranked(values: Array, *, descending: bool) -> Rows:
 def _between(values: Array, low: float | None, high: float | None) -> npt.NDArray[np.bool_]:
     """Where values lie between limits that are given; never where they are NaN."""
     mask = np.ones(len(values), dtype=bool)
+    values = values.astype(np.float64)  # limits need not be numbers that float32 has
     if low is not None:
         mask &= values >= low
     if high is not None:
