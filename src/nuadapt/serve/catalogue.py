@@ -213,7 +213,8 @@ class Catalogue:
         """Events of the key RUN/SUBRUN/EVENT, or of an event number alone."""
         if match := _KEY.fullmatch(text):
             parts = zip(("run", "subrun", "event"), match.groups(), strict=True)
-            return np.all([self.key[name].astype(np.int64) == int(part) for name, part in parts], axis=0)
+            same = [self.key[name].astype(np.int64) == int(part) for name, part in parts]
+            return np.asarray(same[0] & same[1] & same[2])
         if match := _EVENT.fullmatch(text):
             return np.asarray(self.key["event"] == int(match[1]))
         raise Unusable(f"'{text[:40]}' is no key of an event", where="find", expected="RUN/SUBRUN/EVENT, or EVENT")
