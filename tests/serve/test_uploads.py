@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import time
 import zlib
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from starlette.testclient import TestClient
 
 from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.events.store import EventStore
-from nuadapt.serve.problems import ServiceError, TooLarge, Unusable
+from nuadapt.serve.problems import ServiceError, TooLarge, Unusable, problem
 from nuadapt.serve.settings import Limits, ServeSettings
 from nuadapt.serve.uploads import _pairs, store_files
 from nuadapt.sources.export import export_png_pairs
@@ -154,6 +155,14 @@ def test_a_bomb_does_not_go_off(map_settings: ServeSettings, start: Callable[...
     limits = Limits(unpacked_bytes=20_000_000)
     with start(map_settings, limits=limits) as client:
         assert "unpacked" in error_of(send(client, bomb()), 413)
+
+
+def test_pieces_of_damaged_files_can_be_shown() -> None:
+    error = problem(Unusable("branch '\udcff\ud800' of length " + "9" * 5000, where="\udcfe"))["error"]
+    assert error["where"] == "?"
+    assert error["what"].startswith("branch '??'")
+    assert len(error["what"]) == 2000
+    json.dumps(error, ensure_ascii=False).encode("utf-8")
 
 
 def test_errors_name_files_as_their_owner_does(maps: TestClient) -> None:
