@@ -6,7 +6,6 @@ from typing import Any
 
 from nuadapt.errors import NuadaptError
 
-
 _LONGEST = 2000  # characters of an error
 
 
