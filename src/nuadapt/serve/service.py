@@ -52,7 +52,7 @@ class Service:
         self._pictures: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
         self._comparisons: dict[tuple[str, ...], dict[str, Any]] = {}
         self._lock = Lock()
-        # Drawing and comparing take turns: matplotlib keeps settings that threads would share.
+        # Drawing and comparing take turns, so that lists need not wait for them.
         self.bench = Desk(
             "pictures",
             lambda tasks: [task() for task in tasks],
