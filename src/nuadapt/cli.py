@@ -437,6 +437,23 @@ def report(
 
 
 @app.command()
+def serve(
+    data: Data,
+    places: Annotated[list[str] | None, typer.Argument(help="Run or evaluation folders, or names of models.")] = None,
+    host: Annotated[str, typer.Option(help="Address; others than this machine's need a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 8000,
+    token: Annotated[str | None, typer.Option(help="What clients must show.", envvar="NUADAPT_TOKEN")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; each loads the models it is asked.")] = 1,
+    no_model: Annotated[bool, typer.Option("--no-model", help="Show what is there; ask no model.")] = False,
+    limits: Annotated[list[str] | None, typer.Option("--set", help="A limit as key=value; may be repeated.")] = None,
+) -> None:
+    """A page of events and what models say about them, and the same for programs."""
+    from nuadapt.serve.run import start
+
+    start(data, places or [], (host, port), token, limits or [], workers=workers, models=not no_model, say=out.print)
+
+
+@app.command()
 def reproduce(
     study: Annotated[str, typer.Argument(help="Name of the study (cnn, vlm), or a YAML file.", show_default=False)],
     scale: Annotated[Scale, typer.Option(help="smoke: minutes; laptop: hours; paper: as published.")],
