@@ -9,7 +9,7 @@ JOBS ?= 2
 THREADS := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types datasheet validation clean
+.PHONY: help demo test browser lint types datasheet validation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -26,8 +26,13 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## simulate, train and compare models in a small study; the page is demo/report/index.html
 	@$(BIN)/nuadapt reproduce vlm --scale smoke --out $(DEMO)
 
-test: lint types $(STAMP)  ## ruff, mypy and pytest
+test: lint types browser $(STAMP)  ## ruff, mypy and pytest
 	@$(THREADS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+browser:  ## Debian's chromium for the tests of the page, where it can be installed; without it they are skipped
+	@command -v chromium >/dev/null || { apt-get install -y -qq chromium >/dev/null 2>&1 || \
+	  { apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null 2>&1; } || \
+	  echo "chromium cannot be installed here: the tests of the page will be skipped"
 
 lint: $(STAMP)  ## style
 	@$(BIN)/ruff check
