@@ -1,4 +1,4 @@
-"""Made-up events, and runs that answer about them: small, quick to make, and with everything that a page can show.
+"""Made-up events and answers about them: quick to make, no model needed, and with everything that a page can show.
 
 Also a program: ``python made_up.py FOLDER`` makes both folders there, to look at the page by hand.
 """
@@ -8,22 +8,28 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from nuadapt.evaluation.calibrate import calibrate
-from nuadapt.evaluation.evaluate import evaluate
+from nuadapt.evaluation.bootstrap import BootstrapConfig
+from nuadapt.evaluation.curves import curves_of
+from nuadapt.evaluation.energies import evaluate_energies
+from nuadapt.evaluation.evaluate import EvaluationConfig, all_metrics, evaluation_record
+from nuadapt.evaluation.explain.files import EXPLAINED, Explained, write_explained
+from nuadapt.evaluation.metrics import Sample
+from nuadapt.evaluation.npz import write_npz
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.events.batch import EventBatch, Particles
+from nuadapt.events.cloud import Clouds, kinematics, minerva_spec
+from nuadapt.events.flat import offsets_of
 from nuadapt.events.pixelmap import MapSpec, PixelMaps
 from nuadapt.events.store import EventStore, EventWriter, Layout
+from nuadapt.events.tasks import Task, load_task
 from nuadapt.models.reasons.claims import claims_of_truth
 from nuadapt.models.reasons.writer import write_reason
-from nuadapt.record import read_json, write_json
-from nuadapt.sources.simulation.minerva.config import MinervaConfig
-from nuadapt.sources.simulation.run import SimulationPlan, simulate
-from nuadapt.training.config import load_recipe
-from nuadapt.training.fit import train
+from nuadapt.record import write_json
 
 SPEC = MapSpec(shape=(256, 256), pitch=(0.5, 0.5))
 MASS = {13: 0.10566, 11: 0.000511, 22: 0.0, 2212: 0.93827, 211: 0.13957}  # GeV, rounded: these events are made up
@@ -31,16 +37,6 @@ MIP = 0.001  # GeV in a pixel of 5 mm
 CM_PER_GEV = {13: 200.0, 211: 110.0, 2212: 45.0}  # about the length of a track
 VERTEX = (6.0, -12.0, 240.0)  # cm
 ORIGIN = ((-58.0, 200.0), (-76.0, 200.0))  # of the views xz and yz
-PIXEL_RECIPE = """
-preset: siamese-cnn-small
-input: {coarsen: 4}
-optimizer: {lr: 2.0e-3, warmup_epochs: 0.1}
-epochs: 2
-batch_size: 16
-patience: 2
-workers: 0
-"""
-TINY_CLOUDS = ["preset=mlp-global", "epochs=2", "batch_size=64", "workers=0", "log_every=1", "precision=float32"]
 
 
 def particles_of(label: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -120,16 +116,38 @@ def pixel_batch(n: int, seed: int) -> EventBatch:
     return EventBatch.make(given, ["made up"], particles, maps)
 
 
-def pixel_store(path: Path, n: int = 240, seed: int = 5) -> Path:
-    """A store of such events, split train, validation, test."""
-    batch = pixel_batch(n, seed)
-    with EventWriter.create(path, Layout.of(batch), {"stage": "simulate made-up", "seed": seed}) as writer:
-        writer.append(batch)
-        writer.finish((np.arange(n) % 5 // 2).astype("u1"))
-    return path
+def guesses(label: np.ndarray, n_classes: int, sharpness: float, seed: int) -> np.ndarray:
+    """Class probabilities (N, C) that are right more often than not."""
+    rng = np.random.default_rng(seed)
+    score = rng.normal(0, 1, (len(label), n_classes))
+    score[np.arange(len(label)), label] += sharpness
+    p = np.exp(1.5 * score)
+    return np.asarray(p / p.sum(axis=1, keepdims=True))
 
 
-def told(table: Predictions, batch: EventBatch) -> Predictions:
+def maker(name: str, task: Task, reads: str) -> Any:
+    """What an evaluation notes about a model, without the model."""
+    about = {"types": ["muon"]} if reads == "cloud" else {"views": list(SPEC.views), "coarsen": 4}
+    record = {"stage": "train", "seed": 1, "name": name, "task": task.as_dict(), "input": about}
+    reader = SimpleNamespace(as_dict=lambda: about, views=SPEC.views)
+    return SimpleNamespace(id=name, classes=task.classes, task=task, input=reader, record=record)
+
+
+def write_answers(out: Path, store: Path, table: Predictions, model: Any, *, calibrated: bool = False) -> Path:
+    """The folder that ``nuadapt evaluate`` would write for the answers ``table`` about all events of ``store``."""
+    config = EvaluationConfig("all", bootstrap=BootstrapConfig(50))
+    with EventStore(store) as events:
+        record = evaluation_record(model, events, np.arange(len(events)), config)
+    if calibrated:
+        record["model"]["calibration"] = {"temperature": 1.21, "conformal": {"coverage": 0.9}}
+    write_json(out / "record.json", record)
+    table.write(out / "predictions.parquet")
+    write_npz(out / "curves.npz", curves_of(Sample.of(table)))
+    write_json(out / "metrics.json", all_metrics(table, config))
+    return out
+
+
+def with_reasons(table: Predictions, batch: EventBatch) -> Predictions:
     """The table with reasons: of every third event those of its neighbour, so that some claims are wrong."""
     claims, rng = claims_of_truth(batch), np.random.default_rng(3)
     chosen = [claims[(i + 1) % len(claims)] if i % 3 == 0 else claims[i] for i in range(len(claims))]
@@ -138,50 +156,88 @@ def told(table: Predictions, batch: EventBatch) -> Predictions:
     return replace(table, reason=np.array(words))
 
 
-def second_run(first: Path, out: Path, store: Path) -> None:
-    """An evaluation like ``first`` with less certain answers, other labels for some events, reasons, and no model."""
-    table, rng = Predictions.read(first / "predictions.parquet"), np.random.default_rng(8)
-    p = table.probability * 0.8 + rng.dirichlet([0.6] * len(table.classes), len(table)) * 0.2
-    probability = p / p.sum(axis=1, keepdims=True)
-    with EventStore(store) as events:
-        batch = events.read(np.arange(len(table)))
-    changed = replace(table, probability=probability, label=probability.argmax(axis=1), sets=None, model="other")
-    record = read_json(first / "record.json")
-    record["model"] = {**record["model"], "id": "other", "record": {**record["model"]["record"], "seed": 2}}
-    record["model"].pop("calibration", None)
-    write_json(out / "record.json", record)
-    for name in ("metrics.json",):
-        write_json(out / name, read_json(first / name))
-    (out / "curves.npz").write_bytes((first / "curves.npz").read_bytes())
-    told(changed, batch).write(out / "predictions.parquet")
+def evidence_for(batch: EventBatch, table: Predictions, n: int) -> Explained:
+    """Evidence of the first ``n`` events: for the label where much was deposited, against it elsewhere."""
+    assert batch.pixelmap is not None
+    coarse = batch.pixelmap.coarsen(4)
+    images = np.stack([coarse.dense(i) for i in range(n)])  # (n, V, 64, 64)
+    signs = np.where(images > np.quantile(images[images > 0], 0.4), 1.0, -0.6)
+    told = [
+        {"key": ["made up", int(table.run[i]), 0, int(table.event[i])], "target": table.classes[table.label[i]]}
+        for i in range(n)
+    ]
+    return Explained(np.sqrt(images) * signs, 4, told, "truth")
 
 
-def pixel_folder(folder: Path) -> Path:
-    """``folder`` with events.h5, the run model, and the evaluations cnn (of it) and other."""
+def pixel_folder(folder: Path, n: int = 120) -> Path:
+    """``folder`` with events.h5 and two evaluations: ``cnn`` with sets and evidence, ``vlm`` with reasons."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(PIXEL_RECIPE)
-    store = pixel_store(folder / "events.h5")
-    run = train(load_recipe(folder / "recipe.yaml", []), store, folder / "model")
-    calibrate(run, store)
-    evaluate(run, store, folder / "cnn", split="all", resamples=50)
-    second_run(folder / "cnn", folder / "other", store)
+    store, batch, task = folder / "events.h5", pixel_batch(n, 5), load_task("flavour")
+    with EventWriter.create(store, Layout.of(batch), {"stage": "simulate made-up", "seed": 5}) as writer:
+        writer.append(batch)
+        writer.finish((np.arange(n) % 5 // 2).astype("u1"))
+    p = guesses(batch.label, 3, 2.5, 1)
+    table = Predictions.of_batch(batch, p, task, "cnn")
+    sets = np.where(p.max(axis=1, keepdims=True) > 0.9, p == p.max(axis=1, keepdims=True), p > 0.08)
+    write_answers(folder / "cnn", store, replace(table, sets=sets), maker("cnn", task, "pixelmap"), calibrated=True)
+    write_explained(folder / "cnn" / EXPLAINED, evidence_for(batch, table, 12))
+    other = Predictions.of_batch(batch, guesses(batch.label, 3, 1.6, 2), task, "vlm")
+    write_answers(folder / "vlm", store, with_reasons(other, batch), maker("vlm", task, "pixelmap"))
     return folder
 
 
-def cloud_folder(folder: Path, events: int = 400) -> Path:
-    """``folder`` with events.h5 of clouds, and the evaluations pion (classes) and energy with their models."""
+def cloud_batch(n: int, seed: int) -> EventBatch:
+    """``n`` events with tokens in the frame of the beam."""
+    rng, spec = np.random.default_rng(seed), minerva_spec("beam")
+    counts = rng.integers(2, 9, n)
+    total = int(counts.sum())
+    first = np.zeros(total, dtype=bool)
+    first[offsets_of(counts)[:-1]] = True
+    energy = np.where(first, rng.uniform(1.5, 6, total), rng.gamma(1.2, 0.25, total) + 0.02)
+    cosine, phi = np.where(first, 0.98, rng.uniform(-0.3, 1, total)), rng.uniform(-np.pi, np.pi, total)
+    sine = np.sqrt(1 - cosine**2)
+    p3 = energy[:, None] * np.column_stack([sine * np.cos(phi), sine * np.sin(phi), cosine])
+    kind = np.where(first, 1, rng.integers(2, 8, total)).astype("u1")
+    far = rng.gamma(2, 20, (total, 1))
+    place = np.column_stack([np.zeros(total), np.zeros(total), np.full(total, 600.0)]) + far * p3 / energy[:, None]
+    further = {"dedx": rng.gamma(3, 0.001, total), "time": rng.normal(3000, 5, total)}
+    further |= {axis: np.where(first, 0.0, place[:, i]) + (600.0 if axis == "z" else 0) * first for i, axis in enumerate("xyz")}
+    columns = kinematics(p3, energy) | {"type": kind} | {k: v.astype("f4") for k, v in further.items()}
+    recoil = np.bincount(np.repeat(np.arange(n), counts), np.where(first, 0, energy), n)
+    pions = rng.integers(0, 3, n)
+    given = {
+        **{name: np.zeros(n) for name in ("subrun", "source")},
+        **{"run": np.full(n, seed), "event": np.arange(n), "nu_pdg": np.full(n, 14), "mode": rng.choice([1, 3, 4], n)},
+        "current": np.where(rng.random(n) < 0.8, 1, 2),
+        "nu_energy": recoil + 4,
+        "q3": rng.uniform(0.1, 2.5, n),
+        **{"n_charged_pions": pions, "n_neutral_pions": rng.integers(0, 2, n), "n_protons": rng.integers(0, 3, n)},
+        "available_energy_minerva_ml": recoil * 0.9,
+    }
+    return EventBatch.make(given, ["made up"], cloud=Clouds(spec, offsets_of(counts), columns))
+
+
+def cloud_folder(folder: Path, n: int = 120) -> Path:
+    """``folder`` with events.h5 of clouds and two evaluations: ``pion`` of classes, ``recoil`` of energies."""
     folder.mkdir(parents=True, exist_ok=True)
-    store = folder / "events.h5"
-    simulate(SimulationPlan(MinervaConfig(), seed=2, events=events), store)
-    for name in ("pion", "energy"):
-        run = train(load_recipe(f"{name}-smoke", TINY_CLOUDS), store, folder / f"{name}-model")
-        if name == "pion":
-            calibrate(run, store)
-        evaluate(run, store, folder / name, split="test", resamples=50)
+    store, batch, task = folder / "events.h5", cloud_batch(n, 6), load_task("pion")
+    with EventWriter.create(store, Layout.of(batch), {"stage": "simulate made-up", "seed": 6}) as writer:
+        writer.append(batch)
+        writer.finish((np.arange(n) % 5 // 2).astype("u1"))
+    truth = task.label({name: batch[name] for name in task.columns}, n)
+    table = Predictions.of_batch(batch, guesses(truth, 5, 2.0, 4), task, "pion", "cloud")
+    write_answers(folder / "pion", store, table, maker("pion", task, "cloud"))
+    made = maker("recoil", load_task("available_energy"), "cloud")
+    rng = np.random.default_rng(7)
+    made.input.arrays = lambda events: events["available_energy_minerva_ml"]
+    made.input.check = lambda spec: None
+    made.energy = lambda energy: np.asarray(energy, dtype=np.float64) * rng.lognormal(0.02, 0.2, len(energy))
+    evaluate_energies(
+        made, store, folder / "recoil", split="test", batch_size=64, bootstrap=BootstrapConfig(50)
+    )
     return folder
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    pixel_folder(place / "pixels")
-    cloud_folder(place / "clouds")
+    pixel_folder(Path(sys.argv[1]) / "pixels")
+    cloud_folder(Path(sys.argv[1]) / "clouds")

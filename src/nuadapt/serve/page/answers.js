@@ -16,15 +16,15 @@ export function answerCards(event, runs, classes, explain) {
 }
 
 function card(event, run, answer, classes, explain) {
-  const body = isNumber(answer.energy) ? energyAnswer(answer) : classAnswer(event, answer, classes);
+  const body = isNumber(answer.energy) ? energyAnswer(answer) : classAnswer(event, run, answer, classes);
   return el("section", { class: "card answer", data: { run: run.name }, aria: { label: `Answer of ${run.name}` } },
     el("h3", {}, run.name, el("small", {}, run.task ? words(run.task) : "")), body, reasonPart(run, answer, explain));
 }
 
-function classAnswer(event, answer, classes) {
+function classAnswer(event, run, answer, classes) {
   const names = classes.map((c) => c.name ?? c);
   const list = el("ul", { class: "posterior", aria: { label: "Probability of each class" } },
-    names.map((name, i) => bar(name, i, { event, answer, classes })));
+    names.map((name, i) => bar(name, i, { event, run, answer, classes })));
   return [verdict(answer, classes), list, setWords(answer, classes)];
 }
 
@@ -36,10 +36,10 @@ function verdict(answer, classes) {
   return el("p", { class: "verdict" }, el("strong", {}, classTitle(answer.label, classes)), " ", mark);
 }
 
-function bar(name, index, { event, answer, classes }) {
+function bar(name, index, { event, run, answer, classes }) {
   const p = answer.p?.[index];
   const inSet = answer.set?.includes(name);
-  const truth = (answer.truth ?? event.truth) === name;
+  const truth = (event.truths?.[run.name] ?? event.truth) === name;
   const marks = [inSet && el("span", { class: "in-set", title: "in the conformal set" }, "[in set]"),
     truth && el("span", { class: "is-truth", title: "true class" }, "◆ truth")];
   return el("li", { class: `${inSet ? "set" : ""} ${name === answer.label ? "chosen" : ""}` },

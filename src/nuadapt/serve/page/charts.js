@@ -10,10 +10,11 @@ const SIZE = { width: 400, height: 300, left: 52, right: 12, top: 10, bottom: 42
 const DASHES = ["", "7 3", "2 3", "9 3 2 3", "4 2", "12 4"];
 
 /**
- * A chart. `x` and `y`: `{low, high, label}`; `series`: `{name, points: [[x, y, low, high]], as: "line"|"points"|"bars",
- * look}`, `low` and `high` being the interval; `diagonal` draws the line x = y. `spoken` tells those who listen.
+ * A chart. `x` and `y`: `{low, high, label}`, `x` also `ticks` as `[[place, words]]`; `series`: `{name, points: [[x, y, low, high]], as: "line"|"points"|"bars",
+ * look}`, `low` and `high` being the interval; `diagonal` draws the line x = y. `spoken` tells those who listen, `note`
+ * all.
  */
-export function chart({ title, x, y, series, diagonal = false, spoken = "" }) {
+export function chart({ title, x, y, series, diagonal = false, spoken = "", note = "" }) {
   const inner = { w: SIZE.width - SIZE.left - SIZE.right, h: SIZE.height - SIZE.top - SIZE.bottom };
   const at = {
     x: (v) => SIZE.left + ((v - x.low) / (x.high - x.low)) * inner.w,
@@ -24,15 +25,16 @@ export function chart({ title, x, y, series, diagonal = false, spoken = "" }) {
   grid(at, x, y), diagonal && svg("line", { x1: at.x(x.low), y1: at.y(x.low), x2: at.x(x.high), y2: at.y(x.high), class: "diagonal" }),
   series.map((s, i) => drawn(s, s.look ?? kind(i), i, at, y)), names(x, y));
   const many = series.filter((s) => s.name).length > 1 || series.some((s) => s.always);
-  return el("figure", { class: "chart-box" }, el("figcaption", {}, title), picture, many && chartLegend(series));
+  return el("figure", { class: "chart-box" }, el("figcaption", {}, title), picture, many && chartLegend(series),
+    note && el("p", { class: "fine" }, note));
 }
 
 function grid(at, x, y) {
   const [left, bottom] = [SIZE.left, SIZE.height - SIZE.bottom];
   return [
-    ticks(x.low, x.high, 5).map((v) => [
+    (x.ticks ?? ticks(x.low, x.high, 5).map((v) => [v, tickLabel(v)])).map(([v, text]) => [
       svg("line", { x1: at.x(v), x2: at.x(v), y1: SIZE.top, y2: bottom, class: "grid" }),
-      svg("text", { x: at.x(v), y: bottom + 15, "text-anchor": "middle", class: "tick-label" }, tickLabel(v))]),
+      svg("text", { x: at.x(v), y: bottom + 15, "text-anchor": "middle", class: "tick-label" }, text)]),
     ticks(y.low, y.high, 5).map((v) => [
       svg("line", { x1: left, x2: SIZE.width - SIZE.right, y1: at.y(v), y2: at.y(v), class: "grid" }),
       svg("text", { x: left - 6, y: at.y(v) + 4, "text-anchor": "end", class: "tick-label" }, tickLabel(v))]),

@@ -73,7 +73,7 @@ function tokenTable(cloud) {
   const columns = [["energy", (t) => energy(t.energy_GeV)], ["pT", (t) => energy(t.pt_GeV)],
     ["η", (t) => share(t.eta, 2)], ["φ [rad]", (t) => share(t.phi, 2)], ["x [cm]", (t) => share(t.x_cm, 1)],
     ["y [cm]", (t) => share(t.y_cm, 1)], ["z [cm]", (t) => share(t.z_cm, 1)],
-    ["dE/dx [MeV/cm]", (t) => share(isNumber(t.dedx) ? 1000 * t.dedx : null, 2)], ["time [ns]", (t) => share(t.time_ns, 0)]];
+    ["dE/dx [MeV/cm]", (t) => share(isNumber(t.dedx_GeV_per_cm) ? 1000 * t.dedx_GeV_per_cm : null, 2)], ["time [ns]", (t) => share(t.time_ns, 0)]];
   const rows = [...cloud.tokens].sort((a, b) => (b.energy_GeV ?? 0) - (a.energy_GeV ?? 0)).map((t) =>
     el("tr", {}, el("th", { scope: "row" }, words(t.type)), columns.map(([, read]) => el("td", {}, read(t)))));
   return el("details", { class: "table-below" }, el("summary", {}, `All ${cloud.tokens.length} tokens`),

@@ -33,19 +33,26 @@ export function levels(dark, grey = false) {
   return Array.from({ length: 256 }, (_, i) => one(i / 255));
 }
 
+/** The blue of the set is too dark on a dark ground. */
+const ON_DARK = { [OKABE_ITO.blue]: "#3D9BE0" };
+
+function tone(colour) {
+  return (isDark() && ON_DARK[colour]) || colour;
+}
+
 /** Colour and shape of the i-th kind in a list. */
 export function kind(index) {
-  return { colour: IN_ORDER[index % IN_ORDER.length], shape: SHAPES[index % SHAPES.length] };
+  return { colour: tone(IN_ORDER[index % IN_ORDER.length]), shape: SHAPES[index % SHAPES.length] };
 }
 
 /** Colour of a class: those of the flavours are always the same. */
 export function classColour(name, index) {
-  return IN_ORDER[CLASSES[name] ?? index % IN_ORDER.length];
+  return tone(IN_ORDER[CLASSES[name] ?? index % IN_ORDER.length]);
 }
 
 /** Colour of a particle by its PDG code. */
 export function particleColour(pdg) {
-  return IN_ORDER[SPECIES[Math.abs(pdg)] ?? 6];
+  return tone(IN_ORDER[SPECIES[Math.abs(pdg)] ?? 6]);
 }
 
 /** For (above 0) and against (below 0): red, green and blue of evidence. */

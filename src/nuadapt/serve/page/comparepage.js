@@ -3,7 +3,7 @@
 import { getKept } from "./api.js";
 import { kind } from "./colour.js";
 import { el, replace, svg } from "./dom.js";
-import { count, isNumber, number, share } from "./format.js";
+import { count, isNumber, metric, share } from "./format.js";
 import { path as sign } from "./markers.js";
 import { scrolling } from "./particles.js";
 import { problemBox } from "./problem.js";
@@ -49,26 +49,27 @@ export class ComparePage {
   parts(found, runs) {
     return [
       el("p", {}, `${count(found.n_common)} events have an answer of every run; these numbers are of them alone.`),
-      comparisonTable(found, this.data.classes),
-      el("div", { class: "charts" }, found.agreement && agreementTable(found),
+      comparisonTable(found),
+      el("div", { class: "charts" }, found.agreement?.flat().some(isNumber) && agreementTable(found),
         reliabilityChart(runs), binnedCharts(runs)),
       el("p", { class: "fine" }, "Charts are of all events of each run.")];
   }
 }
 
-/** The runs of the first task of which there are several; else all. */
+/** The runs of the first task of which there are several; else those of the first kind of answer. */
 function sameTask(runs) {
   const several = runs.find((run) => runs.filter((r) => r.task === run.task).length > 1);
-  return (several ? runs.filter((r) => r.task === several.task) : runs).map((r) => r.name);
+  const same = several ? runs.filter((r) => r.task === several.task) : runs.filter((r) => r.kind === runs[0].kind);
+  return same.map((r) => r.name);
 }
 
 /** A row per metric, a column per run, and the intervals drawn on one line. */
-function comparisonTable({ runs, rows }, classes) {
+function comparisonTable({ runs, rows }) {
   return scrolling("Metrics of the runs", el("table", { class: "numbers metrics comparison" },
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "metric"),
       runs.map((name, i) => el("th", { scope: "col" }, runSign(i), name)), el("th", { scope: "col" }, "on one line"))),
-    el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, metricTitle(row.name, classes)),
-      runs.map((name) => el("td", {}, number(row.values[name]?.value, 4), el("small", {}, interval(row.values[name] ?? {})))),
+    el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, metricTitle(row.name)),
+      runs.map((name) => el("td", {}, metric(row.values[name]?.value), el("small", {}, interval(row.values[name] ?? {})))),
       el("td", { class: "line-cell" }, intervals(row, runs)))))));
 }
 

@@ -1,8 +1,6 @@
 /** The confusion matrix: rows are true classes, columns answers, and each cell leads to its events. */
 
 import { make } from "./address.js";
-import { level } from "./colour.js";
-import { isDark } from "./colour.js";
 import { el } from "./dom.js";
 import { classTitle, count, share } from "./format.js";
 import { scrolling } from "./particles.js";
@@ -26,10 +24,8 @@ export function confusionTable({ classes, counts }, run, titles) {
 
 function cell({ run, truth, label, titles }, n, total) {
   const part = total ? n / total : 0;
-  const colour = level(part, isDark());
-  const strong = isDark() ? part > 0.55 : part > 0.45;
   const words = `${count(n)} events: truth ${classTitle(truth, titles)}, answer ${classTitle(label, titles)}`;
-  return el("td", { class: `cell ${strong ? "strong" : ""}`, style: { "--cell": colour, "--part": `${Math.round(100 * part)}%` } },
+  return el("td", { class: `cell ${part > 0.5 ? "strong" : ""}`, style: { "--part": `${Math.round(100 * part)}%` } },
     el("a", { href: make(["events"], { run, truth, label }), aria: { label: words }, title: words },
       el("b", {}, count(n)), el("small", {}, `${share(100 * part, 1)}%`)));
 }

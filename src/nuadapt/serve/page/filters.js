@@ -7,8 +7,8 @@ import { classTitle, modeTitle } from "./format.js";
 
 const FILTERS = LIST_KEYS.filter((k) => !["sort", "order", "run"].includes(k));
 /** What the page asks for where the address does not say. */
-export const SORTS = { index: "file order", energy: "energy", probability: "probability of the answer", truth: "true class",
-  label: "answer", correct: "correctness", mode: "mode" };
+export const SORTS = { index: "file order", energy: "energy", probability: "probability of the answer", answer: "answered energy",
+  ratio: "answer / true energy", disagreement: "disagreement of the runs", deposited_energy: "deposited energy", Q2: "Q²" };
 
 /** The run whose answers are filtered and sorted by. */
 export function chosenRun(query, data) {
@@ -43,9 +43,11 @@ export function filterForm(query, data, changed) {
 }
 
 function range(label, key, query, changed, limits) {
-  const one = (end, words) => field(words, `${end}_${key}`, query[`${end}_${key}`],
-    (value) => changed({ [`${end}_${key}`]: value }), { type: "number", inputmode: "decimal", ...limits });
-  return el("fieldset", { class: "range" }, el("legend", {}, label), one("min", "from"), one("max", "to"));
+  const one = (end, words, sign) => el("input", { name: `${end}_${key}`, type: "number", inputmode: "decimal", placeholder: sign,
+    value: query[`${end}_${key}`] ?? "", aria: { label: `${label} ${words}` }, ...limits,
+    on: { change: (event) => changed({ [`${end}_${key}`]: event.target.value.trim() }) } });
+  return el("div", { class: "field range", role: "group", aria: { label } }, el("span", {}, label),
+    el("span", { class: "range-ends" }, one("min", "from", "≥"), one("max", "to", "≤")));
 }
 
 function sorting(query, data, changed) {

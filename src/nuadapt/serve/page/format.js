@@ -35,6 +35,11 @@ export function number(value, digits = 3) {
   return String(Number(value.toPrecision(digits)));
 }
 
+/** A metric: four decimals below ten, four digits above. */
+export function metric(value) {
+  return isNumber(value) && Math.abs(value) < 10 ? value.toFixed(4) : number(value, 4);
+}
+
 /** An energy (GeV) in GeV, or in MeV below 0.1 GeV. */
 export function energy(value) {
   if (!isNumber(value)) return "–";

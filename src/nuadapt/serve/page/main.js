@@ -32,7 +32,7 @@ async function start() {
   } catch (error) {
     return replace(main, problemBox(error));
   }
-  document.getElementById("data-name").textContent = `${data.title || data.name} · ${count(data.n_events)} events${simulated(data)}`;
+  document.getElementById("data-name").textContent = `${data.name} · ${count(data.n_events)} events${simulated(data)}`;
   addEventListener("hashchange", show);
   addEventListener("keydown", press);
   return show();

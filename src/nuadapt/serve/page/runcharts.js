@@ -2,7 +2,7 @@
 
 import { chart, limits } from "./charts.js";
 import { classColour, kind, SHAPES } from "./colour.js";
-import { classTitle, isNumber, share, words } from "./format.js";
+import { classTitle, isNumber, modeTitle, number, share, words } from "./format.js";
 
 const UNIT = { low: 0, high: 1 };
 
@@ -30,43 +30,61 @@ export function reliabilityChart(found) {
 /** Events in each bin of confidence. */
 export function confidenceChart(reliability) {
   if (!reliability?.count?.length) return null;
-  const { confidence, count } = reliability;
-  const edges = reliability.edges ?? between(confidence);
-  const points = count.map((n, i) => [confidence[i], n, edges[i], edges[i + 1]]).filter((p) => p[1] > 0);
+  const { confidence, count, edges } = reliability;
+  const points = count.map((n, i) => [confidence[i], n, ...edges[i]]);
   return chart({ title: "Events by probability", series: [{ name: "", as: "bars", points }],
     x: { ...UNIT, label: "probability of the answer" }, y: { low: 0, high: 1.08 * Math.max(...count, 1), label: "events" } });
 }
 
-function between(centres) {
-  const middles = centres.slice(1).map((c, i) => (c + centres[i]) / 2);
-  return [Math.max(0, 2 * centres[0] - (middles[0] ?? 1)), ...middles, 1];
-}
-
-/** One chart per quantity and axis, with the runs over each other; `found` is a list of `{name, binned}`. */
+/**
+ * One chart per quantity and axis, with runs, and estimates of one run, over each other; `found` is a list of
+ * `{name, binned}`.
+ */
 export function binnedCharts(found) {
-  const keys = [...new Set(found.flatMap((f) => (f.binned ?? []).map((b) => `${b.name}|${b.by}`)))];
-  return keys.map((key) => {
-    const of = found.map((f, i) => ({ run: f.name, look: kind(i), bin: f.binned?.find((b) => `${b.name}|${b.by}` === key) }))
-      .filter((f) => f.bin);
-    return binnedChart(of, found.length > 1);
-  });
+  const all = found.flatMap((f) => (f.binned ?? []).map((bin) => ({ run: f.name, bin })));
+  const keys = [...new Set(all.map(({ bin }) => `${bin.name}|${bin.by}`))];
+  return keys.map((key) => binnedChart(all.filter(({ bin }) => `${bin.name}|${bin.by}` === key), found.length > 1));
 }
 
-function binnedChart(of, named) {
-  const { by, unit, name } = of[0].bin;
-  const series = of.map(({ run, look, bin }) => ({ name: named ? run : "", as: "points", look, points: pointsOf(bin) }));
-  const spread = series.flatMap((s) => s.points.flatMap((p) => [p[1], p[2], p[3]]));
-  const [low, high] = limits(spread, name === "accuracy" ? [0, 1.02] : undefined);
+function binnedChart(of, severalRuns) {
+  const { by, unit, name, labels } = of[0].bin;
+  const names = of.map(({ run, bin }) => seriesName(run, bin, severalRuns, of.length > 1));
+  const last = of[0].bin.edges.at(-1);
+  const cut = last && pointsOf(of[0].bin).at(-1)[5] !== last[1] ? (isNumber(last[1]) ? `to ${number(last[1])}` : "without end") : "";
+  const counted = !of[0].bin.edges.length; // by names, such as interaction modes
+  const places = [...new Set(of.flatMap(({ bin }) => bin.labels))];
+  const series = of.map(({ bin }, i) => ({ name: names[i], as: "points", look: kind(i),
+    points: counted ? namedPoints(bin, places, i, of.length) : pointsOf(bin) }));
+  const [low, high] = limits(series.flatMap((s) => s.points.flatMap((p) => [p[1], p[2], p[3]])), name === "accuracy" ? [0, 1.02] : undefined);
   const edges = series.flatMap((s) => s.points.flatMap((p) => [p[4], p[5]]));
-  return chart({ title: `${words(name)} by ${words(by)}`, series, y: { low, high, label: words(name) },
-    x: { low: Math.min(...edges), high: Math.max(...edges), label: unit ? `${words(by)} [${unit}]` : words(by) } });
+  const x = counted ? { low: -0.5, high: places.length - 0.5, ticks: places.map((n, i) => [i, modeTitle(n)]) }
+    : { low: Math.min(...edges), high: Math.max(...edges) };
+  return chart({ title: `${words(name)} by ${words(by)}`, series, y: { low, high, label: words(MEANING[name] ?? name) },
+    x: { ...x, label: unit ? `${words(by)} [${unit}]` : words(by) }, spoken: labels ? `Bins: ${labels.join(", ")}` : "",
+    note: cut ? `The last bin reaches ${cut}.` : "" });
 }
 
-/** x in the middle of its bin, value, interval, and the edges; an open bin is drawn as wide as its neighbour. */
+const WIDEST = 6; // times the bin before
+const MEANING = { resolution: "interquartile range of estimate / truth" };
+
+function seriesName(run, bin, severalRuns, several) {
+  const estimate = bin.estimate && bin.estimate !== "model" ? words(bin.estimate) : "";
+  if (severalRuns) return estimate ? `${run}: ${estimate}` : run;
+  return several ? estimate || run : "";
+}
+
+/** Points above names, those of several series side by side. */
+function namedPoints({ labels, value, low, high }, places, index, n) {
+  return value.map((v, i) => [places.indexOf(labels[i]) + 0.14 * (index - (n - 1) / 2), v, low?.[i], high?.[i]]);
+}
+
+/** x in the middle of its bin, value, interval, and the edges; an open or very wide last bin is drawn narrower. */
 function pointsOf({ edges, value, low, high }) {
-  const shown = [...edges];
-  const n = shown.length - 1;
-  if (!isNumber(shown[0])) shown[0] = 2 * shown[1] - shown[2];
-  if (!isNumber(shown[n])) shown[n] = 2 * shown[n - 1] - shown[n - 2];
-  return value.map((v, i) => [(shown[i] + shown[i + 1]) / 2, v, low?.[i], high?.[i], shown[i], shown[i + 1]]);
+  return value.map((v, i) => {
+    const start = edges[i][0];
+    const before = i ? edges[i - 1][1] - edges[i - 1][0] : 1;
+    const wide = !isNumber(edges[i][1]) || (i > 0 && edges[i][1] - start > WIDEST * before);
+    const end = wide ? start + 2 * before : edges[i][1];
+    return [(start + end) / 2, v, low?.[i], high?.[i], start, end];
+  });
 }

@@ -4,7 +4,7 @@ import { make } from "./address.js";
 import { getKept } from "./api.js";
 import { confusionTable } from "./confusion.js";
 import { el, replace } from "./dom.js";
-import { classTitle, count, number, words } from "./format.js";
+import { classTitle, count, isNumber, metric, share, words } from "./format.js";
 import { scrolling } from "./particles.js";
 import { problemBox } from "./problem.js";
 import { binnedCharts, confidenceChart, reliabilityChart, rocChart } from "./runcharts.js";
@@ -48,33 +48,46 @@ export class RunsPage {
     const classes = this.data.runs.find((r) => r.name === run.name)?.classes ?? this.data.classes;
     return [
       el("h1", {}, run.name, el("small", {}, ` ${words(run.task)}, ${count(run.n_events)} events`)),
-      metricsTable(run.metrics, classes),
+      run.note && el("p", { class: "fine" }, run.note),
+      el("div", { class: "tables" }, metricsTable(run.metrics, run.definitions), classTable(run.per_class, classes)),
       el("div", { class: "charts" },
         run.confusion?.classes && confusionTable(run.confusion, run.name, classes),
-        rocChart(run.roc, classes), reliabilityChart([run]), confidenceChart(run.reliability), binnedCharts([run]))];
+        rocChart(run.roc, classes),
+        reliabilityChart([run]), confidenceChart(run.reliability), binnedCharts([run]))];
   }
 }
 
-/** All metrics with their intervals. */
-export function metricsTable(metrics, classes) {
-  const names = Object.keys(metrics ?? {});
+/** All metrics with their intervals; `meanings` says what each is. */
+export function metricsTable(metrics, meanings = {}) {
+  const names = Object.keys(metrics ?? {}).filter((name) => isNumber(metrics[name]?.value));
   if (!names.length) return el("p", { class: "empty" }, "No metrics are stored for this run: nuadapt evaluate writes them.");
   return scrolling("Metrics", el("table", { class: "numbers metrics" },
     el("thead", {}, el("tr", {}, ["metric", "value", "interval"].map((n) => el("th", { scope: "col" }, n)))),
-    el("tbody", {}, names.map((name) => el("tr", {}, el("th", { scope: "row" }, metricTitle(name, classes)),
-      el("td", {}, number(metrics[name].value, 4)), el("td", {}, interval(metrics[name])))))));
+    el("tbody", {}, names.map((name) => el("tr", {}, el("th", { scope: "row", title: meanings?.[name] ?? null }, metricTitle(name)),
+      el("td", {}, metric(metrics[name].value)), el("td", {}, interval(metrics[name])))))));
 }
 
-/** A metric's name for people: `precision_nue_cc` is the precision of νe CC. */
-export function metricTitle(name, classes = []) {
-  for (const one of classes) {
-    const key = one.name ?? one;
-    if (name.endsWith(key) && name !== key) return `${words(name.slice(0, -key.length)).replace(/[.\s/]+$/, "")} ${classTitle(key, classes)}`;
-  }
-  return words(name);
+/** The metrics of each class. */
+function classTable(found, classes) {
+  const names = Object.keys(found ?? {});
+  if (!names.length) return null;
+  const columns = Object.keys(found[names[0]]).filter((name) => found[names[0]][name]?.value !== undefined);
+  return scrolling("Metrics of each class", el("table", { class: "numbers metrics" },
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "class"), el("th", { scope: "col" }, "events"),
+      columns.map((c) => el("th", { scope: "col" }, metricTitle(c))))),
+    el("tbody", {}, names.map((name) => el("tr", {}, el("th", { scope: "row" }, classTitle(name, classes)),
+      el("td", {}, count(found[name].n_events)),
+      columns.map((c) => el("td", {}, share(found[name][c]?.value), el("small", {}, interval(found[name][c] ?? {}, share)))))))));
+}
+
+const TITLES = { auc_ovr_macro: "AUC, mean over classes", auc_ovr: "AUC", ece: "expected calibration error (ECE)", nll: "negative log-likelihood (NLL)" };
+
+/** A metric's name for people. */
+export function metricTitle(name) {
+  return TITLES[name] ?? words(name);
 }
 
 /** An interval in words; a dash where there is none. */
-export function interval({ low, high }) {
-  return Number.isFinite(low) && Number.isFinite(high) ? `${number(low, 4)} to ${number(high, 4)}` : "–";
+export function interval({ low, high }, write = metric) {
+  return isNumber(low) && isNumber(high) ? `${write(low)} to ${write(high)}` : "–";
 }

@@ -65,7 +65,7 @@ export class SpaceView {
     });
     const [ct, st, ci, si] = [this.turn, this.tilt].flatMap((d) => [Math.cos(d * RADIAN), Math.sin(d * RADIAN)]);
     const [across, towards] = [a * ct + c * st, c * ct - a * st];
-    const scale = 0.33 * Math.min(width, height * 1.25) * this.zoom;
+    const scale = 0.3 * Math.min(width, height * 1.25) * this.zoom;
     return [width / 2 + scale * across, height / 2 - scale * (b * ci - towards * si), towards * ci + b * si];
   }
 
@@ -113,12 +113,13 @@ export class SpaceView {
     };
     context.textAlign = "center";
     context.textBaseline = "middle";
-    for (const value of ticks(low, high, 3)) {
+    const inner = (v) => Math.abs(2 * ((v - low) / (high - low)) - 1) < 0.86; // corners belong to two axes
+    for (const value of ticks(low, high, 4).filter(inner)) {
       haloText(context, tickLabel(value), ...out(this.project({ ...corner, [axis]: value }, ...size), 12),
         themeColour("--muted"));
     }
-    const end = this.project({ ...corner, [axis]: axis === "x" ? low : high }, ...size);
-    haloText(context, `${this.origin ? `p${axis}` : axis} [${this.unit}]`, ...out(end, 28));
+    const name = `${this.origin ? `p${axis}` : axis} [${this.unit}]`;
+    haloText(context, name, ...out(this.project({ ...corner, [axis]: (low + high) / 2 }, ...size), 36));
   }
 
   nearest(x, y) {

@@ -38,14 +38,13 @@ export class UploadPage {
 
   form() {
     const models = this.data.runs.filter((r) => r.has_model);
-    if (!models.length) return el("p", { class: "empty" }, "No model is served. Give nuadapt serve a run folder, or the name of a model.");
     const input = el("input", { type: "file", id: "files", multiple: true, on: { change: () => this.send([...input.files]) } });
     const drop = el("label", { class: "drop", for: "files" }, el("strong", {}, "Drop files here, or choose them"), input,
       el("span", { class: "fine" }, FORMATS.map(([name, what]) => el("span", { class: "format" }, el("b", {}, name), ` ${what}`))));
     this.listen(drop);
     this.status = el("p", { class: "fine", role: "status" });
     return el("div", { class: "upload-form" },
-      select("Ask", "run", models.map((r) => [r.name, `${r.name} (${words(r.task)})`]), this.run, (run) => { this.run = run; }),
+      select("Ask", "run", [...models.map((r) => [r.name, `${r.name} (${words(r.task)})`]), ["", "no model, only display"]], this.run, (run) => { this.run = run; }),
       drop, this.status);
   }
 
@@ -65,7 +64,7 @@ export class UploadPage {
     for (const file of files) body.append("files", file, file.name);
     this.stop?.abort();
     this.stop = new AbortController();
-    replace(this.status, `Asking ${this.run} about ${files.map((f) => f.name).join(", ")} ... `,
+    replace(this.status, `${this.run ? `Asking ${this.run} about` : "Reading"} ${files.map((f) => f.name).join(", ")} ... `,
       button("Stop", () => this.stop.abort(), { class: "quiet" }));
     replace(this.answer);
     replace(this.stage);
@@ -80,9 +79,10 @@ export class UploadPage {
   }
 
   showAnswer() {
-    const { upload, events, format, left_out: left } = this.found;
+    const { upload, events, format, left_out: left, notes } = this.found;
+    const all = this.found.n_events ?? events.length;
     const leftWords = Object.entries(left ?? {}).filter(([, n]) => n).map(([why, n]) => `${count(n)} left out: ${words(why)}`);
-    const text = `${count(events.length)} event${events.length === 1 ? "" : "s"} read as ${format}. ${leftWords.join(". ")}`;
+    const text = [`${count(all)} event${all === 1 ? "" : "s"} read as ${format}`, ...leftWords, ...(notes ?? [])].join(". ");
     replace(this.status, text);
     announce(text);
     replace(this.answer, this.table(events, upload));
@@ -102,9 +102,10 @@ export class UploadPage {
         .map((n) => el("th", { scope: "col" }, n)))),
       el("tbody", {}, events.map((event, i) => {
         const answer = event.answers?.[this.asked] ?? {};
+        const words = isNumber(answer.energy) ? energy(answer.energy) : answer.label ? classTitle(answer.label, run?.classes) : "–";
         return el("tr", { data: { index: String(i) } },
           el("th", { scope: "row" }, el("a", { href: make(["upload", upload, String(i)]) }, event.key ?? `#${i}`)),
-          el("td", {}, isNumber(answer.energy) ? energy(answer.energy) : classTitle(answer.label, run?.classes)),
+          el("td", {}, words),
           names.map((_, k) => el("td", { class: "number" }, share(answer.p?.[k]))));
       }))));
   }
@@ -116,7 +117,7 @@ export class UploadPage {
   step(by) {
     const { path, query } = parse(location.hash);
     const to = Number(path[2] ?? 0) + by;
-    if (to < 0 || (this.found && to >= this.found.events.length)) return;
+    if (to < 0 || (this.found && to >= (this.found.n_events ?? this.found.events.length))) return;
     this.go(["upload", path[1], String(to)], pick(query, LOOK_KEYS));
   }
 }
