@@ -21,6 +21,7 @@ COMMANDS = [
     ["predict"],
     ["model-info"],
     ["report"],
+    ["serve"],
     ["reproduce"],
 ]
 

@@ -110,7 +110,8 @@ def read_answers(run: Run, store: EventStore, folder: Path | None = None) -> Ans
         return _aligned(run, store, np.empty(0, dtype=np.int64), n)
     if run.kind == "energy":
         table = _read_energies(place / ENERGIES)
-        rows = matched(store_keys(store, tuple(table)), _stack(table, [k for k in (*_KEY, "entry") if k in table]))
+        names = [n for n in (*_KEY, "entry") if n in table and n in store.layout.columns]
+        rows = matched(store_keys(store, names), _stack(table, names))
         return _aligned(run, store, rows, n, energies=table)
     predictions = Predictions.read(place / PREDICTIONS)
     if predictions.classes != run.task.classes:

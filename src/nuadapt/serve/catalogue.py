@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from nuadapt.errors import nearest
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.store import EventStore
+from nuadapt.events.tasks import load_task
 from nuadapt.events.truth import NO_LABEL, InteractionMode
 from nuadapt.serve.answers import Answers, plain
 from nuadapt.serve.problems import NotThere, Unusable
@@ -70,9 +71,23 @@ class Catalogue:
         has_mode = "mode" in store.layout.columns
         self.mode = store.column("mode") if has_mode else np.zeros(self.n, dtype=np.uint8)
         self._classifiers = [a for a in answers if a.run.kind == "classes"]
+        self.classes, self.labels = self._true_classes(store)
         self.distance, self.differs = disagreement(self._classifiers, self.n)
         self._orders: OrderedDict[Query, Rows] = OrderedDict()
         self._lock = Lock()
+
+    def _true_classes(self, store: EventStore) -> tuple[dict[str, str], Array]:
+        """Classes with their titles, and the true one of each event (N,), where no run is named.
+
+        Those of the first run that has any; without one, of the question that is asked about such events most often.
+        """
+        if self._classifiers:
+            return self._classifiers[0].run.titles, self._classifiers[0].truth
+        task = load_task("flavour" if store.layout.cloud_spec is None else "pion")
+        if not set(task.columns) <= set(store.layout.columns):
+            return {}, np.full(self.n, NO_LABEL, dtype=np.int16)
+        label = task.label({name: store.column(name) for name in task.columns}, self.n)
+        return dict(zip(task.classes, task.titles, strict=True)), label
 
     @property
     def sortable(self) -> list[str]:
@@ -177,6 +192,9 @@ class Catalogue:
             mask &= self.differs == query.disagree
         if query.find:
             mask &= self._found(query.find)
+        if query.truth is not None and not self._classifiers:
+            mask &= self.labels == _code(query.truth, {c: i for i, c in enumerate(self.classes)}, "class")
+            query = replace(query, truth=None)
         asked = (query.label, query.truth, query.correct, query.min_p, query.max_p)
         return mask if all(value is None for value in asked) else mask & self._answer_mask(query)
 
@@ -195,7 +213,7 @@ class Catalogue:
         """Events of the key RUN/SUBRUN/EVENT, or of an event number alone."""
         if match := _KEY.fullmatch(text):
             parts = zip(("run", "subrun", "event"), match.groups(), strict=True)
-            return np.logical_and.reduce([self.key[name].astype(np.int64) == int(part) for name, part in parts])
+            return np.all([self.key[name].astype(np.int64) == int(part) for name, part in parts], axis=0)
         if match := _EVENT.fullmatch(text):
             return np.asarray(self.key["event"] == int(match[1]))
         raise Unusable(f"'{text[:40]}' is no key of an event", where="find", expected="RUN/SUBRUN/EVENT, or EVENT")
@@ -218,11 +236,11 @@ class Catalogue:
     def truth(self, index: int, run: str | None = None) -> str | None:
         """Name of the true class, by the run's classes or by those of the first run that has any."""
         found = self.answers.get(run) if run else None
-        if found is None or found.run.kind != "classes":
-            found = next(iter(self._classifiers), None)
-        if found is None or found.truth[index] == NO_LABEL:
-            return None
-        return found.run.task.classes[int(found.truth[index])]
+        if found is not None and found.run.kind == "classes":
+            classes, label = found.run.task.classes, int(found.truth[index])
+        else:
+            classes, label = tuple(self.classes), int(self.labels[index])
+        return None if label == NO_LABEL else classes[label]
 
 
 def disagreement(answers: Sequence[Answers], n: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:

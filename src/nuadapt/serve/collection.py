@@ -77,7 +77,6 @@ class Collection:
         """What the store is, what its events have, which runs there are."""
         record, catalogue = self.store.record, self.catalogue
         stage = str(record.get("stage", ""))
-        first = next((r for r in self.runs if r.kind == "classes"), None)
         return {
             "name": self.name,
             "n_events": catalogue.n,
@@ -85,7 +84,7 @@ class Collection:
             "simulated": stage.startswith("simulate") if stage else None,
             "representations": self.representations,
             "views": views_of(self.layout.map_spec),
-            "classes": [{"name": n, "title": t} for n, t in first.titles.items()] if first else [],
+            "classes": [{"name": n, "title": t} for n, t in catalogue.classes.items()],
             "modes": catalogue.modes,
             "splits": catalogue.splits,
             "sortable": catalogue.sortable,

@@ -16,7 +16,7 @@ from nuadapt.serve.problems import Busy, Unavailable
 Serve = Callable[[Sequence[Any]], Sequence[Any]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # a job is only equal to itself
 class Job:
     """A piece of work. Jobs of equal ``group`` may be done together as long as their ``size`` fits; None: alone."""
 

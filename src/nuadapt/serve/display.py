@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -69,7 +70,7 @@ def truth_columns(batch: EventBatch) -> dict[str, dict[str, Any]]:
     found = {}
     for name, column in batch.columns.items():
         field, value = FIELDS[name], column[0].item()
-        unknown = field.sentinel is not None and (value == field.sentinel or value != value)
+        unknown = value == field.sentinel or (isinstance(value, float) and not math.isfinite(value))
         if field.group in _SHOWN_GROUPS and not unknown:
             shown = _CODES[name](value).name if name in _CODES else value
             found[name] = {"value": shown, "unit": field.unit, "meaning": field.meaning, "group": field.group}

@@ -23,11 +23,14 @@ _SCALES: dict[str, tuple[str, float, float]] = {
     "ke": ("charge [ke]", 1.0, 1.0),
     "grey": ("grey level", 1.0, 1.0),
 }
-_MARGIN = 0.06  # of the window around the charge
+_OUTSIDE = 0.005  # share of the charge that may lie beyond each side of the window
+_MARGIN = 0.15  # of that window
+_MOST_PIXELS = 240  # per side: about what a picture of this size resolves
 _SMALLEST = 32  # pixels a side of that window
 _MOST_NAMED = 8  # particles that are drawn, by kinetic energy
 _DPI = 110
 _LINE = "#2b7a78"
+Array = npt.NDArray[Any]
 
 
 def draw_view(batch: EventBatch, maps: PixelMaps, view: int, *, scale: str = "log", truth: bool = False) -> bytes:
@@ -37,19 +40,18 @@ def draw_view(batch: EventBatch, maps: PixelMaps, view: int, *, scale: str = "lo
     projection, with its name; the length of a line is no range.
     """
     spec, at = maps.spec, maps.view_slice(0, view)
-    image = np.zeros(spec.shape)
-    image[maps.row[at], maps.col[at]] = maps.value[at]
     words, factor, lowest = _SCALES[spec.value_unit]
-    image *= factor
+    image = np.zeros(spec.shape)
+    image[maps.row[at], maps.col[at]] = factor * maps.value[at]
     start = np.nan_to_num(maps.origin[0, view].astype(np.float64))  # (2,)
-    rows, cols = _window(maps.row[at], spec.shape[0]), _window(maps.col[at], spec.shape[1])
+    rows, cols = _window(image.sum(axis=1)), _window(image.sum(axis=0))
     figure = Figure(figsize=(5.6, 4.6), dpi=_DPI, layout="tight")
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     top = max(float(image.max(initial=0.0)), 2 * lowest)
     norm = LogNorm(lowest, top, clip=True) if scale == "log" else Normalize(0.0, top)
-    extent = _extent(spec, start, rows, cols)
-    shown = image[rows, cols]
+    shown, step = _joined(image[rows, cols])
+    extent = _extent(spec, start, (rows.start, cols.start), (shown.shape[0] * step, shown.shape[1] * step))
     picture = ax.imshow(
         np.ma.masked_where(shown <= 0, shown), origin="lower", extent=extent, norm=norm, cmap=event_colours(),
         interpolation="nearest", aspect="equal" if spec.axis_unit == "cm" else "auto",
@@ -65,27 +67,35 @@ def draw_view(batch: EventBatch, maps: PixelMaps, view: int, *, scale: str = "lo
     return out.getvalue()
 
 
-def _window(positions: npt.NDArray[Any], size: int) -> slice:
-    """The rows or columns that hold charge, with a margin."""
-    if not len(positions):
+def _window(profile: Array) -> slice:
+    """The rows or columns that hold all but the outermost charge of a profile, with a margin."""
+    total, size = profile.cumsum(), len(profile)
+    if not total[-1] > 0:
         return slice(0, size)
-    first, last = int(positions.min()), int(positions.max()) + 1
+    first, last = np.searchsorted(total, [_OUTSIDE * total[-1], (1 - _OUTSIDE) * total[-1]])
     margin = max(math.ceil(_MARGIN * (last - first)), (_SMALLEST - (last - first) + 1) // 2, 1)
-    return slice(max(first - margin, 0), min(last + margin, size))
+    return slice(max(int(first) - margin, 0), min(int(last) + 1 + margin, size))
 
 
-def _extent(spec: MapSpec, start: npt.NDArray[np.float64], rows: slice, cols: slice) -> tuple[float, ...]:
-    """Left, right, bottom, top of a window in the axis unit."""
-    (pitch_row, pitch_col), (row0, col0) = spec.pitch, start
-    return (
-        col0 + cols.start * pitch_col,
-        col0 + cols.stop * pitch_col,
-        row0 + rows.start * pitch_row,
-        row0 + rows.stop * pitch_row,
-    )
+def _joined(window: Array) -> tuple[Array, int]:
+    """The largest value of each block of pixels, and the side of a block: a line one pixel wide stays a line."""
+    step = math.ceil(max(window.shape) / _MOST_PIXELS)
+    rows, cols = (-(-side // step) for side in window.shape)
+    padded = np.zeros((rows * step, cols * step))
+    padded[: window.shape[0], : window.shape[1]] = window
+    return padded.reshape(rows, step, cols, step).max(axis=(1, 3)), step
 
 
-def _draw_truth(ax: Any, batch: EventBatch, axes: tuple[str, str], extent: tuple[float, ...]) -> None:
+def _extent(
+    spec: MapSpec, start: npt.NDArray[np.float64], first: tuple[int, int], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Left, right, bottom, top in the axis unit of ``size`` (rows, columns) pixels from ``first`` on."""
+    low = start + np.array(first) * spec.pitch
+    high = low + np.array(size) * spec.pitch
+    return (float(low[1]), float(high[1]), float(low[0]), float(high[0]))
+
+
+def _draw_truth(ax: Any, batch: EventBatch, axes: tuple[str, str], extent: tuple[float, float, float, float]) -> None:
     """Vertex and directions in a projection whose axes are x, y or z; nothing where there is no truth."""
     vertex = vertex_of(batch)
     if vertex is None or not set(axes) <= set("xyz"):

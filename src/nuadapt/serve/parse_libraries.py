@@ -14,11 +14,13 @@ _LATER = (
     "PIL.Image",
     "PIL.PngImagePlugin",
     "awkward",
+    "nuadapt.terminal",
     "nuadapt.sources.minerva.reader",
     "nuadapt.sources.nuhepmc",
     "nuadapt.sources.simulation.lartpc",
     "particle",
     "pyhepmc",
+    "typer",
     "uproot",
 )
 

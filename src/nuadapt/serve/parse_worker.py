@@ -38,19 +38,22 @@ _SEED = 1  # of the simulation of uploaded interactions, so that equal files giv
 def parse(folder: Path, limits: Limits) -> None:
     """Entry of the process: confine itself, read everything in ``folder``/in, write the store and the report."""
     confine(limits)
-    report: dict[str, Any]
     try:
         report = _parsed(folder, limits)
     except NuadaptError as error:
-        status = status_of(error) if isinstance(error, ServiceError) else Unusable.status
-        report = {"status": status, **problem(error)}
+        report = _refusal(error)
     except MemoryError:
-        error = TooLarge("reading these files takes too much memory", expected=f"{limits.parse_memory:,} bytes")
-        report = {"status": error.status, **problem(error)}
+        most = f"at most {limits.parse_memory:,} bytes"
+        report = _refusal(TooLarge("reading these files takes too much memory", expected=most))
     except Exception as unexpected:  # damaged files find ways that readers do not foresee
-        error = Unusable(f"these files cannot be read ({type(unexpected).__name__})", expected=ACCEPTED)
-        report = {"status": error.status, **problem(error)}
+        what = f"these files cannot be read ({type(unexpected).__name__})"
+        report = _refusal(Unusable(what, expected=ACCEPTED))
     write_json(folder / REPORT, report)
+
+
+def _refusal(error: NuadaptError) -> dict[str, Any]:
+    """The report of an error; what readers find wrong is the fault of the files."""
+    return {"status": status_of(error) if isinstance(error, ServiceError) else Unusable.status, **problem(error)}
 
 
 def warm_up() -> None:

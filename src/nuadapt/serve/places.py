@@ -62,12 +62,17 @@ class Run:
     @property
     def level(self) -> float | None:
         """Coverage of the intervals of an energy."""
-        return (self.metrics.get("intervals") or {}).get("level") if self.task.energy else None
+        return self._interval("level")
 
     @property
     def half_width(self) -> float | None:
         """Half width of these intervals, in ln(1 + E / GeV)."""
-        return (self.metrics.get("intervals") or {}).get("half_width") if self.task.energy else None
+        return self._interval("half_width")
+
+    def _interval(self, name: str) -> float | None:
+        """A number of the conformal intervals of an energy; None without them."""
+        given = (self.metrics.get("intervals") or {}).get(name) if self.task.energy else None
+        return float(given) if given is not None else None
 
     @property
     def resolution(self) -> int:

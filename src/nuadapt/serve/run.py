@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nuadapt.errors import require
+from nuadapt.errors import ConfigError, require
 from nuadapt.events.store import EventStore
 from nuadapt.serve.places import open_places
 from nuadapt.serve.settings import LOOPBACK, VARIABLE, ServeSettings, prepared, write_settings
@@ -24,16 +26,37 @@ def with_token(host: str, token: str | None) -> tuple[str, bool]:
     return secrets.token_urlsafe(_TOKEN_BYTES), True
 
 
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(0)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise if nothing can listen there.
+
+    Raises:
+        ConfigError: the port is taken, or the address is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(f"cannot listen at {host}, port {port} ({error})", expected="another --port") from error
+
+
 def serve(settings: ServeSettings) -> None:
     """Serve until told to stop; requests that were accepted are finished first.
 
     Raises:
         InputFileError: a place or the store cannot be used.
+        ConfigError: nothing can listen at this address.
         MissingExtraError: the libraries of the extra ``serve`` are not installed.
     """
     uvicorn: Any = require("uvicorn", "serve")
     require("fastapi", "serve")
     require("python_multipart", "serve")
+    check_address(settings.host, settings.port)
     open_places(settings.places, models=settings.models)  # what is wrong is said before anything is listened to
     EventStore(Path(settings.data)).close()
     settings = prepared(replace(settings, data=str(Path(settings.data).resolve())))
@@ -46,6 +69,8 @@ def serve(settings: ServeSettings) -> None:
         "timeout_keep_alive": 30,
         "h11_max_incomplete_event_size": 64 * 1024,
     }
+    # uvicorn finishes what it accepted, then raises the signal again: the folder of uploads is removed after that.
+    signal.signal(signal.SIGTERM, _leave)
     try:
         if settings.workers == 1:
             from nuadapt.serve.app import create_app

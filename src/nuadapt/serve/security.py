@@ -11,7 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from starlette.exceptions import HTTPException
+from fastapi import HTTPException
 
 from nuadapt.serve.problems import Busy, NoEntry, Refused, ServiceError, TooLarge, TooSlow, problem
 from nuadapt.serve.settings import LOOPBACK, ServeSettings

@@ -16,7 +16,15 @@ from nuadapt.evaluation.predictions import Predictions
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.store import EventStore
 from nuadapt.events.truth import NO_LABEL
-from nuadapt.serve.answers import ENERGIES, PREDICTIONS, class_answer, class_details, energy_details, write_energies
+from nuadapt.serve.answers import (
+    ENERGIES,
+    PREDICTIONS,
+    class_answer,
+    class_details,
+    energy_details,
+    plain,
+    write_energies,
+)
 from nuadapt.serve.collection import Collection, evidence_json
 from nuadapt.serve.desk import Desk
 from nuadapt.serve.display import claims_of, view_number
@@ -166,8 +174,7 @@ class Service:
         found = self.events.catalogue.answers[run]
         if reply.table is None:
             energy = float(reply.energy[0]) if reply.energy is not None else float("nan")
-            truth = float(found.truth_energy[index])
-            shown = {"energy": energy, "true_energy_GeV": truth if np.isfinite(truth) else None}
+            shown = {"energy": plain(energy), "true_energy_GeV": plain(found.truth_energy[index])}
             return shown | energy_details(found.run, energy)
         table, truth_label = reply.table, int(found.truth[index]) if len(found.truth) else NO_LABEL
         inside = table.sets[0] if table.sets is not None else None

@@ -61,8 +61,8 @@ class ServeSettings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port {self.port} is impossible", expected="0 to 65535")
+        if not 1 <= self.port <= 65535:
+            raise ConfigError(f"port {self.port} is impossible", expected="1 to 65535")
         if self.workers < 1:
             raise ConfigError(f"{self.workers} workers are impossible", expected="1 or more")
         if self.token and (len(self.token) < 16 or not self.token.isascii() or not self.token.isprintable()):

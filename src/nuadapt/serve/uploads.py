@@ -30,7 +30,8 @@ from nuadapt.serve.settings import Limits
 _RUN = "run.json"
 _NAME = re.compile(r"[0-9a-f]{32}")
 _HEAD = 16  # bytes that tell formats apart
-_PRELOAD = ["nuadapt.serve.parse_libraries"]
+#: What the process that others are forked from loads; the main module, because each would load it by itself else.
+_PRELOAD = ["__main__", "nuadapt.serve.parse_libraries"]
 
 
 @dataclass(frozen=True, slots=True)
