@@ -5,6 +5,7 @@ Also a program: ``python made_up.py FOLDER`` makes both folders there, to look a
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -84,10 +85,7 @@ def pixel_batch(n: int, seed: int) -> EventBatch:
     label = rng.integers(0, 3, n)
     states = [particles_of(int(kind), rng) for kind in label]
     images = np.stack(
-        [
-            draw(np.concatenate([deposits(int(c), p, rng) for c, p in zip(pdg, p4, strict=True)]))
-            for pdg, p4 in states
-        ]
+        [draw(np.concatenate([deposits(int(c), p, rng) for c, p in zip(pdg, p4, strict=True)])) for pdg, p4 in states]
     )
     leading = np.array([p4[0, 3] - MASS[int(pdg[0])] for pdg, p4 in states])
     muon, electron = label == 1, label == 0
@@ -186,6 +184,19 @@ def pixel_folder(folder: Path, n: int = 120) -> Path:
     return folder
 
 
+def picture_pair(folder: Path) -> list[Path]:
+    """One event as two grey pictures, as they are uploaded."""
+    from PIL import Image
+
+    maps = pixel_batch(1, 9).pixelmap
+    assert maps is not None
+    grey = np.clip(maps.dense(0) * 2e4, 0, 255).astype(np.uint8)
+    files = [folder / f"12_{view}.png" for view in SPEC.views]
+    for file, view in zip(files, grey, strict=True):
+        Image.fromarray(view).save(file)
+    return files
+
+
 def cloud_batch(n: int, seed: int) -> EventBatch:
     """``n`` events with tokens in the frame of the beam."""
     rng, spec = np.random.default_rng(seed), minerva_spec("beam")
@@ -201,7 +212,9 @@ def cloud_batch(n: int, seed: int) -> EventBatch:
     far = rng.gamma(2, 20, (total, 1))
     place = np.column_stack([np.zeros(total), np.zeros(total), np.full(total, 600.0)]) + far * p3 / energy[:, None]
     further = {"dedx": rng.gamma(3, 0.001, total), "time": rng.normal(3000, 5, total)}
-    further |= {axis: np.where(first, 0.0, place[:, i]) + (600.0 if axis == "z" else 0) * first for i, axis in enumerate("xyz")}
+    further |= {
+        axis: np.where(first, 0.0, place[:, i]) + (600.0 if axis == "z" else 0) * first for i, axis in enumerate("xyz")
+    }
     columns = kinematics(p3, energy) | {"type": kind} | {k: v.astype("f4") for k, v in further.items()}
     recoil = np.bincount(np.repeat(np.arange(n), counts), np.where(first, 0, energy), n)
     pions = rng.integers(0, 3, n)
@@ -232,12 +245,37 @@ def cloud_folder(folder: Path, n: int = 120) -> Path:
     made.input.arrays = lambda events: events["available_energy_minerva_ml"]
     made.input.check = lambda spec: None
     made.energy = lambda energy: np.asarray(energy, dtype=np.float64) * rng.lognormal(0.02, 0.2, len(energy))
-    evaluate_energies(
-        made, store, folder / "recoil", split="test", batch_size=64, bootstrap=BootstrapConfig(50)
-    )
+    evaluate_energies(made, store, folder / "recoil", split="test", batch_size=64, bootstrap=BootstrapConfig(50))
     return folder
 
 
+def add_models(place: Path, making: Any) -> None:
+    """Models with random weights beside the evaluations; ``making`` is the module of the tests of the service."""
+    from nuadapt.models.inputs import CloudInput, PixelInput
+
+    spec = minerva_spec("beam")
+    making.write_run(place / "pixels" / "untrained", "siamese-cnn-small", "flavour", PixelInput(SPEC.views, coarsen=4))
+    tokens = CloudInput(spec.types, spec.frame)
+    making.write_run(place / "clouds" / "untrained", "mlp-global", "available_energy", tokens)
+
+
+def make_place(place: Path, making: Any) -> Path:
+    """Both folders with models."""
+    pixel_folder(place / "pixels")
+    cloud_folder(place / "clouds")
+    add_models(place, making)
+    return place
+
+
+def loaded(path: Path) -> Any:
+    """A Python file as a module."""
+    spec = importlib.util.spec_from_file_location(f"nuadapt_tests_serve_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 if __name__ == "__main__":
-    pixel_folder(Path(sys.argv[1]) / "pixels")
-    cloud_folder(Path(sys.argv[1]) / "clouds")
+    make_place(Path(sys.argv[1]), loaded(Path(__file__).parents[1] / "making.py"))

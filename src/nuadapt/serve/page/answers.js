@@ -6,19 +6,39 @@ import { classTitle, energy, isNumber, share, words } from "./format.js";
 
 const VERDICTS = [[true, "✓", "supported"], [false, "✗", "not supported"], [null, "?", "not decided"]];
 
-/** A card per run. `explain(run)` asks for a reason (a promise); it is offered where a model is there. */
-export function answerCards(event, runs, classes, explain) {
-  const known = runs.filter((run) => event.answers?.[run.name]);
-  const others = Object.keys(event.answers ?? {}).filter((name) => !runs.some((run) => run.name === name));
-  const cards = [...known, ...others.map((name) => ({ name }))].map((run) =>
-    card(event, run, event.answers[run.name], run.classes?.length ? run.classes : classes, explain));
+/**
+ * A card per run. `ask.explain(run)` asks for a reason and `ask.predict(run)` for an answer (promises); both are offered
+ * where a model is there. `ask` is null for events that were uploaded.
+ */
+export function answerCards(event, runs, classes, ask) {
+  const found = Object.keys(event.answers ?? {});
+  const known = runs.filter((run) => found.includes(run.name));
+  const silent = ask ? runs.filter((run) => run.has_model && !found.includes(run.name)) : [];
+  const cards = [...known.map((run) => card(event, run, event.answers[run.name], classes, ask)),
+    ...silent.map((run) => unasked(event, run, classes, ask))];
   return cards.length ? cards : [el("p", { class: "empty" }, "No run has an answer for this event.")];
 }
 
-function card(event, run, answer, classes, explain) {
-  const body = isNumber(answer.energy) ? energyAnswer(answer) : classAnswer(event, run, answer, classes);
+function card(event, run, answer, classes, ask) {
+  const own = run.classes?.length ? run.classes : classes;
+  const body = isNumber(answer.energy) ? energyAnswer(answer) : classAnswer(event, run, answer, own);
+  return frame(run, body, reasonPart(run, answer, ask));
+}
+
+function frame(run, ...body) {
   return el("section", { class: "card answer", data: { run: run.name }, aria: { label: `Answer of ${run.name}` } },
-    el("h3", {}, run.name, el("small", {}, run.task ? words(run.task) : "")), body, reasonPart(run, answer, explain));
+    el("h3", {}, run.name, el("small", {}, run.task ? words(run.task) : "")), body);
+}
+
+/** A run without a stored answer, whose model can be asked. */
+function unasked(event, run, classes, ask) {
+  const place = el("div", {});
+  const whole = frame(run, place);
+  place.append(askButton("Ask the model", place, async () => {
+    const { answer } = await ask.predict(run.name);
+    whole.replaceWith(card(event, run, answer, classes, ask));
+  }));
+  return whole;
 }
 
 function classAnswer(event, run, answer, classes) {
@@ -77,25 +97,31 @@ function energyAnswer(answer) {
     isNumber(truth) && `◆ true ${energy(truth)}, ratio ${truth > 0 ? share(answer.energy / truth, 2) : "–"}.`)];
 }
 
-function reasonPart(run, answer, explain) {
+function reasonPart(run, answer, ask) {
   const place = el("div", { class: "reason" });
   const show = (given) => place.replaceChildren(...[
     given.reason && el("blockquote", {}, given.reason),
     given.claims?.length > 0 && claimList(given.claims)].filter(Boolean));
   if (answer.reason || answer.claims?.length) show(answer);
-  else if (run.has_model && explain) place.append(askButton(run, explain, show, place));
+  else if (run.has_model && ask && run.kind !== "energy") {
+    place.append(askButton("Ask for a reason", place, async () => {
+      const given = await ask.explain(run.name);
+      show(given);
+      if (!given.reason && !given.claims?.length) place.append(el("p", { class: "fine" }, "This model gives no reasons."));
+    }));
+  }
   return place;
 }
 
-function askButton(run, explain, show, place) {
-  const button = el("button", { type: "button", class: "quiet explain" }, "Ask for a reason");
+/** A button that asks the service, and says in `place` what went wrong. */
+function askButton(text, place, act) {
+  const button = el("button", { type: "button", class: "quiet explain" }, text);
   button.addEventListener("click", async () => {
     button.disabled = true;
     button.textContent = "Asking ...";
+    place.querySelector(".problem")?.remove();
     try {
-      const given = await explain(run.name);
-      show(given);
-      if (!given.reason && !given.claims?.length) place.append(el("p", { class: "fine" }, "This run gives no reasons."));
+      await act();
     } catch (error) {
       button.disabled = false;
       button.textContent = "Ask again";

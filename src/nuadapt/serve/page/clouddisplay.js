@@ -10,8 +10,8 @@ import { scrolling } from "./particles.js";
 import { choice } from "./controls.js";
 import { SpaceView } from "./space.js";
 
-/** The whole display of a cloud (the answer of `.../cloud`), with the view state of `query`. */
-export function cloudDisplay(cloud, event, query) {
+/** The whole display of a cloud (the answer of `.../cloud`), with the view state of `query`; `trueName`: which energy is meant. */
+export function cloudDisplay(cloud, event, query, trueName) {
   const points = cloud.tokens.map((t) => point(t, cloud));
   const readout = el("p", { class: "readout", aria: { live: "off" } });
   const told = (text) => { readout.textContent = text; };
@@ -32,7 +32,7 @@ export function cloudDisplay(cloud, event, query) {
         etaphi.surface.canvas)),
     legend(cloud.types, new Set(cloud.tokens.map((t) => t.type))),
     el("p", { class: "fine" }, "The area of a sign grows with the energy of its token."),
-    energies(cloud, event), tokenTable(cloud));
+    energies(cloud, event, trueName), tokenTable(cloud));
   return { node, keys: {} };
 }
 
@@ -57,14 +57,15 @@ function spaceView(points, space, query, told) {
 }
 
 /** Reconstructed and true energy of the event. */
-function energies(cloud, event) {
-  const sum = cloud.tokens.reduce((total, t) => total + (t.energy_GeV ?? 0), 0);
-  const seen = cloud.reconstructed_energy_GeV ?? sum;
+function energies(cloud, event, trueName) {
+  const sum = (tokens) => tokens.reduce((total, t) => total + (t.energy_GeV ?? 0), 0);
+  const hadrons = cloud.tokens.filter((t) => t.type !== "muon");
   const estimates = Object.entries(event.answers ?? {}).filter(([, a]) => isNumber(a.energy));
   const item = (name, value) => [el("dt", {}, name), el("dd", {}, value)];
   return el("dl", { class: "facts energies" },
-    item(cloud.reconstructed_name ?? "sum of tokens", energy(seen)),
-    item(cloud.true_energy_name ?? "true energy", energy(cloud.true_energy_GeV)),
+    item("reconstructed", energy(sum(cloud.tokens))),
+    hadrons.length < cloud.tokens.length && item("without the muon", energy(sum(hadrons))),
+    item(`true ${trueName}`, energy(cloud.true_energy_GeV)),
     estimates.map(([run, a]) => item(`estimate of ${run}`, isNumber(a.true_energy_GeV) && a.true_energy_GeV > 0
       ? `${energy(a.energy)} (${share(a.energy / a.true_energy_GeV, 2)} of ${energy(a.true_energy_GeV)})` : energy(a.energy))));
 }

@@ -4,7 +4,8 @@ import { get, getKept, post } from "./api.js";
 import { answerCards } from "./answers.js";
 import { cloudDisplay } from "./clouddisplay.js";
 import { el } from "./dom.js";
-import { classTitle, energy, modeTitle } from "./format.js";
+import { classTitle, energy, modeTitle, words } from "./format.js";
+import { particleDisplay } from "./particledisplay.js";
 import { columnTable, particleTable } from "./particles.js";
 import { pixelDisplay } from "./pixeldisplay.js";
 
@@ -15,25 +16,31 @@ import { pixelDisplay } from "./pixeldisplay.js";
 export async function eventView(base, data, query, { event: given, upload = false } = {}) {
   const event = given ?? await getKept(base);
   const kinds = event.representations ?? data.representations;
-  const shown = kinds.includes("pixelmap") ? await withPixels(event, base, data, query) : null;
-  const cloud = kinds.includes("cloud") ? cloudDisplay(await getKept(`${base}/cloud`), event, query) : null;
-  const explain = upload ? null : (run) => post(`${base}/explain`, { run });
+  const shown = kinds.includes("pixelmap") ? await withPixels(event, base, data, query, upload) : null;
+  const cloud = kinds.includes("cloud") ? cloudDisplay(await getKept(`${base}/cloud`), event, query, trueEnergy(data)) : null;
+  const ask = upload ? null : { explain: (run) => post(`${base}/explain`, { run }), predict: (run) => post(`${base}/predict`, { run }) };
   const node = el("div", { class: "event" },
-    facts(event, data), shown?.node, cloud?.node,
+    facts(event, data), shown?.node, cloud?.node, kinds.length === 0 && particleDisplay(event.particles, query),
     el("div", { class: "below" },
       el("section", { class: "answers", aria: { label: "Answers" } }, el("h2", {}, "Answers"),
-        el("div", { class: "cards" }, answerCards(event, data.runs, data.classes, explain))),
+        el("div", { class: "cards" }, answerCards(event, data.runs, data.classes, ask))),
       el("section", { class: "truth", aria: { label: "Truth" } }, el("h2", {}, "Truth"),
         particleTable(event.particles),
         el("details", {}, el("summary", {}, "All truth columns"), columnTable(event.truth_columns)))));
   return { event, node, keys: { ...cloud?.keys, ...shown?.keys }, display: shown };
 }
 
-async function withPixels(event, base, data, query) {
+async function withPixels(event, base, data, query, upload) {
   const views = event.views ?? data.views;
   const ask = (view) => getKept(`${base}/views/${encodeURIComponent(view.name)}`);
   const parts = await Promise.all(views.map(ask));
-  return pixelDisplay({ ...event, views }, parts, base, query);
+  return pixelDisplay({ ...event, views }, parts, base, query, evidenceRuns(event, upload ? [] : data.runs));
+}
+
+/** Runs with stored evidence, and those whose model can make it. */
+function evidenceRuns(event, runs) {
+  const able = runs.filter((r) => event.answers?.[r.name]?.evidence || (r.has_model && r.kind === "classes" && r.reads === "pixelmap"));
+  return able.map((r) => r.name);
 }
 
 /** What is known of the event, in one line. */
@@ -49,6 +56,11 @@ function facts(event, data) {
 /** What the column of energies holds. */
 export function energyName(data) {
   return (data.energy_column ?? "energy").replaceAll("_", " ").replace(/^nu energy$/, "neutrino energy");
+}
+
+/** Which energy the service gives as the true one of a cloud: that of the first run that asks for one. */
+function trueEnergy(data) {
+  return words(data.runs.find((r) => r.kind === "energy")?.energy ?? "energy");
 }
 
 /** Previous and next event under the filters `query`; nothing where the service does not say. */

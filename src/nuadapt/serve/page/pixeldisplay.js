@@ -11,8 +11,11 @@ import { vertexPixel, withRays } from "./rays.js";
 import { valueScale } from "./scale.js";
 import { Window } from "./window.js";
 
-/** `event` (its JSON), `parts` (the answers of `.../views/{view}`), `base` of its addresses, `query`: the view state. */
-export function pixelDisplay(event, parts, base, query) {
+/**
+ * `event` (its JSON), `parts` (the answers of `.../views/{view}`), `base` of its addresses, `query`: the view state,
+ * `runs`: names of those that have evidence.
+ */
+export function pixelDisplay(event, parts, base, query, runs) {
   const specs = event.views.map(specOf);
   const unit = parts[0]?.unit ?? "GeV";
   const pixels = parts.map((part) => ordered(part, unit));
@@ -22,7 +25,7 @@ export function pixelDisplay(event, parts, base, query) {
   window.read(query.window);
   window.watch(() => later(() => note({ window: window.text() === window.home ? null : window.text() })));
   const views = specs.map((spec, i) => new PixelView(i, spec, pixels[i], window, state));
-  const display = new Display({ event, base, unit, state, views, pixels, window });
+  const display = new Display({ event, base, runs, unit, state, views, pixels, window });
   display.setScale(query.scale === "linear" ? "linear" : "log");
   display.setTruth(query.overlay === "truth");
   if (query.evidence) display.setEvidence(query.evidence);
@@ -48,7 +51,6 @@ class Display {
     Object.assign(this, parts);
     this.bars = el("div", { class: "bars" });
     this.message = el("p", { class: "fine", role: "status" });
-    this.runs = Object.entries(this.event.answers ?? {}).filter(([, a]) => a.evidence).map(([name]) => name);
   }
 
   node(query) {
