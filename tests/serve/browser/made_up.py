@@ -212,19 +212,23 @@ def cloud_batch(n: int, seed: int) -> EventBatch:
     far = rng.gamma(2, 20, (total, 1))
     place = np.column_stack([np.zeros(total), np.zeros(total), np.full(total, 600.0)]) + far * p3 / energy[:, None]
     further = {"dedx": rng.gamma(3, 0.001, total), "time": rng.normal(3000, 5, total)}
-    further |= {
-        axis: np.where(first, 0.0, place[:, i]) + (600.0 if axis == "z" else 0) * first for i, axis in enumerate("xyz")
-    }
+    place[first] = (0, 0, 600)
+    further |= {axis: place[:, i] for i, axis in enumerate("xyz")}
     columns = kinematics(p3, energy) | {"type": kind} | {k: v.astype("f4") for k, v in further.items()}
     recoil = np.bincount(np.repeat(np.arange(n), counts), np.where(first, 0, energy), n)
-    pions = rng.integers(0, 3, n)
     given = {
-        **{name: np.zeros(n) for name in ("subrun", "source")},
-        **{"run": np.full(n, seed), "event": np.arange(n), "nu_pdg": np.full(n, 14), "mode": rng.choice([1, 3, 4], n)},
+        "run": np.full(n, seed),
+        "subrun": np.zeros(n),
+        "event": np.arange(n),
+        "source": np.zeros(n),
+        "nu_pdg": np.full(n, 14),
+        "mode": rng.choice([1, 3, 4], n),
         "current": np.where(rng.random(n) < 0.8, 1, 2),
         "nu_energy": recoil + 4,
         "q3": rng.uniform(0.1, 2.5, n),
-        **{"n_charged_pions": pions, "n_neutral_pions": rng.integers(0, 2, n), "n_protons": rng.integers(0, 3, n)},
+        "n_charged_pions": rng.integers(0, 3, n),
+        "n_neutral_pions": rng.integers(0, 2, n),
+        "n_protons": rng.integers(0, 3, n),
         "available_energy_minerva_ml": recoil * 0.9,
     }
     return EventBatch.make(given, ["made up"], cloud=Clouds(spec, offsets_of(counts), columns))

@@ -113,7 +113,10 @@ def test_by_keyboard_from_row_to_event_and_on(open_page: Open, pixels: str, ask:
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    opened = "(i) => location.hash.startsWith(`#/events/${i}?`) && document.querySelector('#next') && document.querySelector('.rank').textContent.startsWith"
+    opened = (
+        "(i) => location.hash.startsWith(`#/events/${i}?`) && document.querySelector('#next')"
+        " && document.querySelector('.rank').textContent.startsWith"
+    )
     page.wait_for_function(f"{opened}('2 of')", arg=order[1])
     page.keyboard.press("j")
     page.wait_for_function(f"{opened}('3 of')", arg=order[2])

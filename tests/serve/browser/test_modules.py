@@ -91,7 +91,9 @@ def test_text_is_no_markup(run: Run) -> None:
 def test_rays_need_directions(run: Run) -> None:
     """Neutrinos, nuclei and particles of unknown momentum get none; the eight most energetic others do."""
     made = "Array.from({length: 12}, (_, i) => ({pdg: 2212, kinetic_GeV: i, momentum_GeV: [0, 0, 1]}))"
-    others = "[{pdg: 14, kinetic_GeV: 99, momentum_GeV: [0, 0, 1]}, {pdg: 1000180400, kinetic_GeV: 99, momentum_GeV: [0, 0, 1]}, {pdg: 13, kinetic_GeV: 99, momentum_GeV: [null, 0, 1]}]"
+    others = """[{pdg: 14, kinetic_GeV: 99, momentum_GeV: [0, 0, 1]},
+        {pdg: 1000180400, kinetic_GeV: 99, momentum_GeV: [0, 0, 1]},
+        {pdg: 13, kinetic_GeV: 99, momentum_GeV: [null, 0, 1]}]"""
     assert run("rays", f"m.withRays([...{made}, ...{others}]).map((p) => p.kinetic_GeV)") == [11, 10, 9, 8, 7, 6, 5, 4]
 
 

@@ -64,7 +64,8 @@ def test_a_dropped_file(open_page: Open, pixels: str, mutating: ModuleType) -> N
         const data = new DataTransfer();
         data.items.add(new File([bytes], 'event3.gz'));
         for (const kind of ['dragenter', 'drop']) {
-            document.querySelector(drop).dispatchEvent(new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
+            const how = {dataTransfer: data, bubbles: true, cancelable: true};
+            document.querySelector(drop).dispatchEvent(new DragEvent(kind, how));
         }
     }"""
     page.evaluate(script, [".drop", content])
