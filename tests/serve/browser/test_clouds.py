@@ -27,15 +27,15 @@ def test_space_turns_by_drag_and_by_keys(open_page: Open, clouds: str, picture: 
     page.mouse.down()
     page.mouse.move(x + 100, y + 25, steps=4)
     page.mouse.up()
-    page.wait_for_function("location.hash.includes('turn=5%2C30')")  # 0.4 degrees a pixel, from -35 and 20
+    page.wait_for_function("() => location.hash.includes('turn=5%2C30')")  # 0.4 degrees a pixel, from -35 and 20
     assert picture(page, SPACE) != before
     page.focus(SPACE)
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("location.hash.includes('turn=21%2C30')")
+    page.wait_for_function("() => location.hash.includes('turn=21%2C30')")
     page.keyboard.press("+")
-    page.wait_for_function("location.hash.includes('zoom=1.30')")
+    page.wait_for_function("() => location.hash.includes('zoom=1.30')")
     page.keyboard.press("0")
-    page.wait_for_function("location.hash.includes('turn=-35%2C20')")
+    page.wait_for_function("() => location.hash.includes('turn=-35%2C20')")
     page.mouse.move(0, 0)
     assert picture(page, SPACE) == before
 
@@ -52,7 +52,7 @@ def test_momenta_from_the_vertex(open_page: Open, clouds: str, picture: Picture)
     page = open_page(f"{clouds}/#/events/4")
     before = picture(page, SPACE)
     page.check("[data-control=space] input[value=momentum]")
-    page.wait_for_function("location.hash.includes('space=momentum')")
+    page.wait_for_function("() => location.hash.includes('space=momentum')")
     assert picture(page, SPACE) != before
 
 

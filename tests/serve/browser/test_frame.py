@@ -128,7 +128,7 @@ def test_a_service_that_is_gone_is_said_in_words(open_page: Open, pixels: str) -
     page.keyboard.press("Tab")
     page.click("text=Runs >> nth=0")
     page.click(".run-cards a >> nth=0")
-    page.wait_for_function("document.querySelector('.runs-page .problem')?.textContent.includes('does not answer')")
+    page.wait_for_function("() => document.querySelector('.runs-page .problem')?.textContent.includes('does not answer')")
 
 
 def test_a_full_queue_is_said_in_words(open_page: Open, pixels: str) -> None:
@@ -137,4 +137,4 @@ def test_a_full_queue_is_said_in_words(open_page: Open, pixels: str) -> None:
     busy = {"error": {"what": "64 requests wait for the model", "where": "", "expected": "", "next_step": ""}}
     page.route("**/evidence/**", lambda route: route.fulfill(status=429, headers={"Retry-After": "2"}, json=busy))
     page.evaluate("location.hash = '#/events/21?evidence=cnn'")
-    page.wait_for_function("document.querySelector('.display')?.textContent.includes('Try again in 2 s.')")
+    page.wait_for_function("() => document.querySelector('.display')?.textContent.includes('Try again in 2 s.')")

@@ -15,7 +15,7 @@ XZ, YZ = ".view[data-view=xz] canvas", ".view[data-view=yz] canvas"
 
 def window(page: Any) -> tuple[float, list[list[float]]]:
     """Span and centres of the address, which are noted shortly after the last movement."""
-    page.wait_for_function("location.hash.includes('window=')")
+    page.wait_for_function("() => location.hash.includes('window=')")
     page.wait_for_timeout(500)
     text = page.evaluate("new URLSearchParams(location.hash.split('?')[1]).get('window')")
     span, *centres = text.split(";")
@@ -74,7 +74,7 @@ def test_wheel_drag_and_keys_move_the_window(open_page: Open, pixels: str, pictu
     assert keyed[1][0] > moved[1][0]
     assert keyed[1][1] > moved[1][1]
     page.keyboard.press("0")
-    page.wait_for_function("!location.hash.includes('window=')")
+    page.wait_for_function("() => !location.hash.includes('window=')")
     page.mouse.move(0, 0)
     assert picture(page, XZ) == before
 
@@ -96,7 +96,7 @@ def test_pinching_zooms(open_page: Open, pixels: str, picture: Picture) -> None:
     send("touchEnd", None)
     span, _ = window(page)
     page.click("text=Whole map")
-    page.wait_for_function("location.hash.includes('window=276.5')")
+    page.wait_for_function("() => location.hash.includes('window=276.5')")
     assert span < 276.5 / 2
 
 
@@ -111,7 +111,7 @@ def test_buttons_zoom_and_show_the_whole_map(open_page: Open, pixels: str, pictu
     page.click("text=Whole map")
     assert window(page)[1] == [[128, 128], [128, 128]]
     page.click("button:text-is('Signal')")
-    page.wait_for_function("!location.hash.includes('window=')")
+    page.wait_for_function("() => !location.hash.includes('window=')")
 
 
 def test_the_scale_of_colours(open_page: Open, pixels: str, picture: Picture) -> None:
@@ -147,7 +147,7 @@ def test_truth_over_the_picture_and_as_a_table(open_page: Open, pixels: str, pic
     page = open_page(f"{pixels}/#/events/3")
     before = [picture(page, s) for s in (XZ, YZ)]
     page.check("input[name=overlay]")
-    page.wait_for_function("location.hash.includes('overlay=truth')")
+    page.wait_for_function("() => location.hash.includes('overlay=truth')")
     assert all(picture(page, s) != b for s, b in zip((XZ, YZ), before, strict=True))
     table = page.inner_text(".truth table >> nth=0")
     event = ask(f"{pixels}/api/events/3")

@@ -89,7 +89,7 @@ def test_runs_side_by_side(open_page: Open, pixels: str, ask: Ask) -> None:
     assert f"{found['agreement'][0][1]:.3f}" in page.inner_text(".compare-page")
     assert page.locator(".chart-box", has_text="accuracy by energy").locator(".legend li").count() == 2
     page.uncheck("input[name=run-vlm]")
-    page.wait_for_function("document.querySelector('.compare-page').textContent.includes('Choose two runs')")
+    page.wait_for_function("() => document.querySelector('.compare-page').textContent.includes('Choose two runs')")
     page.go_back()
     page.wait_for_selector(".comparison")
     page.click("text=Events on which runs disagree")

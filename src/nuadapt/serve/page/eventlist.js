@@ -88,11 +88,12 @@ export class EventList {
 
   /** A column that can be sorted by has a button, and says how it is sorted. */
   heading(title, key, extra, query, changed) {
-    if (!key || !this.data.sortable.includes(key)) return el("th", { scope: "col", class: extra }, title);
+    const meaning = key === "energy" ? energyName(this.data) : null;
+    if (!key || !this.data.sortable.includes(key)) return el("th", { scope: "col", class: extra, title: meaning }, title);
     const sorted = (query.sort ?? "index") === key;
     const down = sorted && query.order === "desc";
     const next = { sort: key === "index" ? "" : key, order: sorted && !down ? "desc" : "" };
-    return el("th", { scope: "col", class: extra, aria: { sort: sorted ? (down ? "descending" : "ascending") : "none" } },
+    return el("th", { scope: "col", class: extra, title: meaning, aria: { sort: sorted ? (down ? "descending" : "ascending") : "none" } },
       el("button", { type: "button", class: "sort", data: { sort: key }, on: { click: () => changed(next) } }, title,
         el("span", { aria: { hidden: "true" } }, sorted ? (down ? " ▾" : " ▴") : "")));
   }

@@ -5,7 +5,8 @@ export function ticks(low, high, wanted = 5) {
   if (!(high > low)) return [low];
   const rough = (high - low) / Math.max(wanted, 1);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((m) => m * power >= rough * 0.999);
+  const near = [[1, Math.SQRT2], [2, Math.sqrt(10)], [5, Math.sqrt(50)], [10, Infinity]]; // nearest in the logarithm
+  const step = power * near.find(([, end]) => rough / power < end)[0];
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
