@@ -439,37 +439,18 @@ def report(
 @app.command()
 def serve(
     data: Data,
-    places: Annotated[
-        list[str] | None,
-        typer.Argument(help="Run folders, evaluation folders, or models that come with nuadapt.", show_default=False),
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at; others than this machine's need a token.")] = (
-        "127.0.0.1"
-    ),
+    places: Annotated[list[str] | None, typer.Argument(help="Run or evaluation folders, or names of models.")] = None,
+    host: Annotated[str, typer.Option(help="Address; others than this machine's need a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 8000,
-    token: Annotated[
-        str | None, typer.Option(help="What clients must show.", envvar="NUADAPT_TOKEN", show_default=False)
-    ] = None,
+    token: Annotated[str | None, typer.Option(help="What clients must show.", envvar="NUADAPT_TOKEN")] = None,
     workers: Annotated[int, typer.Option(help="Processes; each loads the models it is asked.")] = 1,
     no_model: Annotated[bool, typer.Option("--no-model", help="Show what is there; ask no model.")] = False,
-    words: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A limit as key=value, e.g. --set upload_events=100.", show_default=False),
-    ] = None,
+    limits: Annotated[list[str] | None, typer.Option("--set", help="A limit as key=value; may be repeated.")] = None,
 ) -> None:
     """A page of events and what models say about them, and the same for programs."""
-    from nuadapt.serve.run import serve as start
-    from nuadapt.serve.run import with_token
-    from nuadapt.serve.settings import Limits, ServeSettings
-    from nuadapt.settings import apply_words, build
+    from nuadapt.serve.run import start
 
-    known, made = with_token(host, token)
-    limits = build(Limits, apply_words({}, words or []))
-    settings = ServeSettings(str(data), tuple(places or ()), host, port, known, workers, not no_model, limits=limits)
-    if made:
-        out.print(f"token (shown once): {known}", soft_wrap=True)
-    out.print(f"http://{host}:{port}/ (Ctrl-C stops it)")
-    start(settings)
+    start(data, places or [], (host, port), token, limits or [], workers=workers, models=not no_model, say=out.print)
 
 
 @app.command()

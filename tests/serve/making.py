@@ -55,7 +55,7 @@ def pixel_batch(n: int = N, seed: int = 1) -> EventBatch:
         "vertex_x": np.full(n, 8.0),
         "vertex_y": np.full(n, 7.0),
         "vertex_z": np.full(n, 4.0),
-        "n_tracks": rng.integers(0, 4, n),
+        "n_tracks": rng.integers(1, 4, n),
         "n_showers": np.zeros(n),
         "muon_track_length": np.where(label == 1, 150.0, np.nan),
         "deposited_energy": energy / 2,
@@ -118,6 +118,9 @@ def write_run(folder: Path, preset: str, task: str, reads: Reads, seed: int = 1)
     torch.manual_seed(seed)
     question, architecture = load_task(task), load_preset(preset)
     network = build_model(architecture, classes=question.classes, **offers(reads))
+    with torch.no_grad():
+        for weights in network.parameters():  # fresh ones may give all events the same answer
+            weights += 0.1 * torch.randn(weights.shape)
     folder.mkdir(parents=True)
     save_file({n: t.contiguous() for n, t in network.state_dict().items()}, folder / "model.safetensors")
     about = {"architecture": architecture, "task": question.as_dict(), "input": reads.as_dict(), "seed": seed}

@@ -92,8 +92,8 @@ def passes(row: dict[str, Any], query: Query) -> bool:
         query.truth is None or row["truth"] == query.truth,
         query.correct is None
         or (label is not None and row["truth"] is not None and (label == row["truth"]) == query.correct),
-        query.min_p is None or confidence >= np.float32(query.min_p),
-        query.max_p is None or confidence <= np.float32(query.max_p),
+        query.min_p is None or confidence >= query.min_p,
+        query.max_p is None or confidence <= query.max_p,
         not query.find or "/".join(map(str, row["key"])) == query.find or str(row["key"][2]) == query.find,
     ]
     return all(checks)

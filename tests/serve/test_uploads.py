@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import time
 import zlib
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from starlette.testclient import TestClient
 
 from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.events.store import EventStore
-from nuadapt.serve.problems import ServiceError, TooLarge, Unusable
+from nuadapt.serve.problems import ServiceError, TooLarge, Unusable, problem
 from nuadapt.serve.settings import Limits, ServeSettings
 from nuadapt.serve.uploads import _pairs, store_files
 from nuadapt.sources.export import export_png_pairs
@@ -79,10 +80,23 @@ def test_several_files_are_several_events_in_order(maps: TestClient, mutating: M
         assert sum(pixels["value"]) == raw[0].sum()
 
 
-def test_a_tuple_is_answered_by_a_model_of_clouds(clouds: TestClient, shared_data: Path, mutating: ModuleType) -> None:
-    files = mutating.root(shared_data)
-    limit = error_of(send(clouds, files, "pion"), 413)
-    assert "at most 50" in limit
+def test_a_tuple_is_answered_by_models_of_clouds(
+    clouds: TestClient, place: Path, shared_data: Path, mutating: ModuleType
+) -> None:
+    from nuadapt.evaluation.predict import predict_batches
+    from nuadapt.models.run import load_run
+    from nuadapt.sources.ingest import read_all
+
+    path = shared_data / "minerva" / "masteranadev_mc_edge.root"
+    said = predict_batches(load_run(place / "runs" / "pion"), read_all([path]))
+    found = send(clouds, mutating.root(shared_data), "pion").json()
+    assert found["format"] == "minerva"
+    assert found["n_events"] == len(said)
+    for event, p in zip(found["events"], said.probability, strict=True):
+        assert event["answers"]["pion"]["p"] == pytest.approx(p, abs=2e-3)
+    assert clouds.get(f"/api/uploads/{found['upload']}/events/3/cloud").json()["tokens"]
+    energies = send(clouds, mutating.root(shared_data), "energy").json()
+    assert energies["events"][0]["answers"]["energy"]["energy"] > 0
 
 
 @pytest.mark.slow
@@ -141,6 +155,21 @@ def test_a_bomb_does_not_go_off(map_settings: ServeSettings, start: Callable[...
     limits = Limits(unpacked_bytes=20_000_000)
     with start(map_settings, limits=limits) as client:
         assert "unpacked" in error_of(send(client, bomb()), 413)
+
+
+def test_pieces_of_damaged_files_can_be_shown() -> None:
+    error = problem(Unusable("branch '\udcff\ud800' of length " + "9" * 5000, where="\udcfe"))["error"]
+    assert error["where"] == "?"
+    assert error["what"].startswith("branch '??'")
+    assert len(error["what"]) == 2000
+    json.dumps(error, ensure_ascii=False).encode("utf-8")
+
+
+def test_errors_name_files_as_their_owner_does(maps: TestClient) -> None:
+    words = error_of(send(maps, [("mine.gz", b"\x78\x9cgarbage")]), 422)
+    assert "mine.gz" in words
+    assert "event0" not in words
+    assert "uploads" not in words
 
 
 def test_too_many_files_or_events_are_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mimetypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -102,5 +103,6 @@ def _add_page(app: FastAPI) -> None:
             raise NotThere("this installation has no page", next_step="Ask /api/data")
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
+    mimetypes.add_type("text/javascript", ".js")  # RFC 9239; what systems say differs
     if PAGE.is_dir():
         app.mount("/static", StaticFiles(directory=PAGE), name="static")

@@ -95,7 +95,7 @@ class Catalogue:
         there = {"index": True, "energy": bool(np.isfinite(self.energy).any())}
         there["probability"] = bool(self._classifiers)
         there["answer"] = there["ratio"] = len(self.answers) > len(self._classifiers)
-        there["disagreement"] = bool((self.distance > 0).any())
+        there["disagreement"] = len({a.run.task.classes for a in self._classifiers}) < len(self._classifiers)
         return [name for name in SORTS if there[name]] + [n for n in MORE_SORTS if n in self.columns]
 
     @property
@@ -213,7 +213,8 @@ class Catalogue:
         """Events of the key RUN/SUBRUN/EVENT, or of an event number alone."""
         if match := _KEY.fullmatch(text):
             parts = zip(("run", "subrun", "event"), match.groups(), strict=True)
-            return np.all([self.key[name].astype(np.int64) == int(part) for name, part in parts], axis=0)
+            same = [self.key[name].astype(np.int64) == int(part) for name, part in parts]
+            return np.asarray(same[0] & same[1] & same[2])
         if match := _EVENT.fullmatch(text):
             return np.asarray(self.key["event"] == int(match[1]))
         raise Unusable(f"'{text[:40]}' is no key of an event", where="find", expected="RUN/SUBRUN/EVENT, or EVENT")
@@ -278,6 +279,7 @@ def _ranked(values: Array, *, descending: bool) -> Rows:
 def _between(values: Array, low: float | None, high: float | None) -> npt.NDArray[np.bool_]:
     """Where values lie between limits that are given; never where they are NaN."""
     mask = np.ones(len(values), dtype=bool)
+    values = values.astype(np.float64)  # limits need not be numbers that float32 has
     if low is not None:
         mask &= values >= low
     if high is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.errors import nearest, require
+from nuadapt.errors import DataError, nearest, require
 from nuadapt.evaluation.explain.faithfulness import verdicts
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.cloud import LOG_FLOOR
@@ -169,7 +170,8 @@ def claims_of(reason: str, batch: EventBatch) -> list[dict[str, Any]]:
 
     truth = Claims()
     if batch.has_truth and "n_tracks" in batch.columns and batch["n_tracks"][0] >= 0:
-        truth = claims_of_truth(batch)[0]
+        with suppress(DataError):  # truth that contradicts itself judges nothing
+            truth = claims_of_truth(batch)[0]
     return [
         {
             "text": f"{CLAIM_TITLES.get(given['claim'], given['claim'])}: {given['value']}",

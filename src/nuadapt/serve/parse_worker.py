@@ -5,7 +5,9 @@ The process writes what it read as an event store, and what there is to say as J
 
 from __future__ import annotations
 
+import fcntl
 import gzip
+import os
 import resource
 import signal
 import struct
@@ -38,6 +40,8 @@ _SEED = 1  # of the simulation of uploaded interactions, so that equal files giv
 def parse(folder: Path, limits: Limits) -> None:
     """Entry of the process: confine itself, read everything in ``folder``/in, write the store and the report."""
     confine(limits)
+    os.chdir(folder)  # so that no message and no event tells where that is
+    folder = Path()
     try:
         report = _parsed(folder, limits)
     except NuadaptError as error:
@@ -57,11 +61,22 @@ def _refusal(error: NuadaptError) -> dict[str, Any]:
 
 
 def warm_up() -> None:
-    """Compile the kernels of the simulation into the cache on disk, so that the first upload need not wait for it."""
-    with suppress(NuadaptError, ImportError):
+    """Compile the kernels of the simulation into the cache on disk, so that the first upload need not wait for it.
+
+    Once for each version of the simulation, by one process of this machine, behind everything else that it does.
+    """
+    with suppress(NuadaptError, ImportError, OSError):
+        from nuadapt.sources.simulation.kernels import cache_folder
         from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
 
-        LArTPC(LArTPCConfig(), _SEED).simulate(range(2), "warm-up")
+        done = cache_folder() / "compiled"
+        if done.exists():
+            return
+        with done.with_suffix(".lock").open("w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: another process is at it
+            os.nice(19)
+            LArTPC(LArTPCConfig(), _SEED).simulate(range(20), "warm-up")
+            done.touch()
 
 
 def confine(limits: Limits) -> None:
@@ -76,7 +91,7 @@ def confine(limits: Limits) -> None:
     for what, most in (
         (resource.RLIMIT_AS, _address_space() + limits.parse_memory),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, limits.unpacked_bytes),
+        (resource.RLIMIT_FSIZE, limits.unpacked_bytes + _STEP),
         (resource.RLIMIT_CORE, 0),
     ):
         with suppress(ValueError, OSError):  # a limit that is lower already stays
@@ -158,12 +173,15 @@ def _unpacked(path: Path, budget: int) -> int:
 
 
 def _gunzip(path: Path, budget: int) -> int:
-    """Replace a gzip file by its content, up to the budget and a byte; a damaged end keeps what came before it."""
+    """Replace a gzip file by its content, up to the budget; a damaged end keeps what came before it."""
     size, beside = 0, path.with_suffix(".unpacking")
     with gzip.open(path) as packed, beside.open("wb") as out, suppress(EOFError, OSError, zlib.error):
-        while (piece := packed.read(_STEP)) and size <= budget:
-            size += out.write(piece)
-    if size and size <= budget:
+        while piece := packed.read(_STEP):
+            size += len(piece)
+            if size > budget:
+                break
+            out.write(piece)
+    if 0 < size <= budget:
         beside.replace(path)
     else:
         beside.unlink()

@@ -6,6 +6,8 @@ from typing import Any
 
 from nuadapt.errors import NuadaptError
 
+_LONGEST = 2000  # characters of an error
+
 
 class ServiceError(NuadaptError):
     """A request cannot be answered; ``status`` is that of HTTP (RFC 9110, section 15)."""
@@ -86,4 +88,13 @@ def problem(error: NuadaptError) -> dict[str, Any]:
     """The JSON of an error."""
     where = str(error.where) if error.where is not None else ""
     content = {"what": error.what, "where": where, "expected": error.expected, "next_step": error.next_step}
-    return {"error": content}
+    return {"error": {name: shown(text) for name, text in content.items()}}
+
+
+def shown(text: str) -> str:
+    """Text that may hold pieces of a damaged file, as it can be sent: no halves of characters, and not endless.
+
+    >>> shown("branch \\udcff")
+    'branch ?'
+    """
+    return text[:_LONGEST].encode("utf-8", "replace").decode("utf-8")

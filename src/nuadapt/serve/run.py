@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import socket
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from nuadapt.errors import ConfigError, require
 from nuadapt.events.store import EventStore
 from nuadapt.serve.places import open_places
-from nuadapt.serve.settings import LOOPBACK, VARIABLE, ServeSettings, prepared, write_settings
+from nuadapt.serve.settings import LOOPBACK, VARIABLE, Limits, ServeSettings, prepared, write_settings
+from nuadapt.settings import apply_words, build
 
 _TOKEN_BYTES = 24
 
@@ -24,6 +26,34 @@ def with_token(host: str, token: str | None) -> tuple[str, bool]:
     if token or host in LOOPBACK:
         return token or "", False
     return secrets.token_urlsafe(_TOKEN_BYTES), True
+
+
+def start(
+    data: Path,
+    places: Sequence[str],
+    address: tuple[str, int],
+    token: str | None,
+    limits: Sequence[str],
+    *,
+    workers: int = 1,
+    models: bool = True,
+    say: Callable[[str], None],
+) -> None:
+    """Serve what a command line asks for; ``limits`` are words, ``say`` is told the address and a token made here.
+
+    Raises:
+        ConfigError: an unknown limit, or an impossible value.
+        InputFileError: see :func:`serve`.
+    """
+    host, port = address
+    known, made = with_token(host, token)
+    settings = ServeSettings(
+        str(data), tuple(places), host, port, known, workers, models, limits=build(Limits, apply_words({}, limits))
+    )
+    if made:
+        say(f"token (shown once): {known}")
+    say(f"http://{host}:{port}/ (Ctrl-C stops it)")
+    serve(settings)
 
 
 def _leave(number: int, frame: object) -> None:

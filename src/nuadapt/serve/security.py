@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from fastapi import HTTPException
@@ -62,7 +62,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sending, is_upload = _with_headers(send), scope["path"] == UPLOAD
+        kept = "no-cache" if scope["path"].startswith("/static/") else "no-store"
+        sending, is_upload = _with_headers(send, {**HEADERS, "cache-control": kept}), scope["path"] == UPLOAD
         try:
             check(scope, self.settings)
             if is_upload and self._uploading >= self.settings.limits.waiting:  # their bodies fill the disk
@@ -148,11 +149,13 @@ def _knows(given: str, settings: ServeSettings) -> bool:
     return scheme.lower() == "bearer" and same
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    """Adds those of the headers that an answer does not have."""
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             there = {name.lower() for name, _ in message["headers"]}
-            more = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in there]
+            more = [(n.encode(), v.encode()) for n, v in headers.items() if n.encode() not in there]
             message = {**message, "headers": [*message["headers"], *more]}
         await send(message)
 

@@ -24,7 +24,7 @@ from nuadapt.serve.collection import Collection
 from nuadapt.serve.desk import Desk
 from nuadapt.serve.parse_worker import ACCEPTED, GZIP_MAGIC, INPUTS, PNG_MAGIC, REPORT, STORE, parse, warm_up
 from nuadapt.serve.places import Run
-from nuadapt.serve.problems import NotThere, ServiceError, TimedOut, TooLarge, Unusable
+from nuadapt.serve.problems import NotThere, ServiceError, TimedOut, TooLarge, Unusable, shown
 from nuadapt.serve.settings import Limits
 
 _RUN = "run.json"
@@ -47,7 +47,7 @@ class ReadingFailed(ServiceError):
     """The reading process refused the files, with the status that it chose."""
 
     def __init__(self, report: dict[str, Any], names: dict[str, str]) -> None:
-        given = {key: str(value)[:2000] for key, value in report.get("error", {}).items()}
+        given = {key: str(value) for key, value in report.get("error", {}).items()}
         for own, name in names.items():  # people know their files by their own names
             given = {key: value.replace(own, name) for key, value in given.items()}
         self.status = int(report.get("status", Unusable.status))
@@ -130,7 +130,8 @@ class Uploads:
             raise Unusable(what, expected=ACCEPTED) from error
         if "error" in report:
             raise ReadingFailed(report, read_json(folder / "names.json"))
-        return Parsed(str(report["format"]), dict(report["left_out"]), list(report["notes"]))
+        left_out = {shown(reason): int(n) for reason, n in report["left_out"].items()}
+        return Parsed(str(report["format"]), left_out, [shown(note) for note in report["notes"]])
 
     def open(self, name: str) -> Collection:
         """The events of an upload.
