@@ -78,7 +78,7 @@ def test_particles_of_a_generator(
     page = open_page(f"{pixels}/#/upload")
     page.select_option(".upload-form select[name=run]", "")
     page.set_input_files("#files", written(mutating.nuhepmc(shared_data)))
-    page.wait_for_selector(".view[data-view=space] canvas[data-drawn]")
+    page.wait_for_selector(".view[data-view=yz] canvas[data-drawn]")
     assert page.locator(".upload-answer tr[data-index]").count() == 2
     assert "e⁻" in page.inner_text(".truth table >> nth=0")
     page.keyboard.press("Tab")

@@ -5,7 +5,6 @@ import { answerCards } from "./answers.js";
 import { cloudDisplay } from "./clouddisplay.js";
 import { el } from "./dom.js";
 import { classTitle, energy, modeTitle, words } from "./format.js";
-import { particleDisplay } from "./particledisplay.js";
 import { columnTable, particleTable } from "./particles.js";
 import { pixelDisplay } from "./pixeldisplay.js";
 
@@ -20,7 +19,7 @@ export async function eventView(base, data, query, { event: given, upload = fals
   const cloud = kinds.includes("cloud") ? cloudDisplay(await getKept(`${base}/cloud`), event, query, trueEnergy(data)) : null;
   const ask = upload ? null : { explain: (run) => post(`${base}/explain`, { run }), predict: (run) => post(`${base}/predict`, { run }) };
   const node = el("div", { class: "event" },
-    facts(event, data), shown?.node, cloud?.node, kinds.length === 0 && particleDisplay(event.particles, query),
+    facts(event, data), shown?.node, cloud?.node,
     el("div", { class: "below" },
       el("section", { class: "answers", aria: { label: "Answers" } }, el("h2", {}, "Answers"),
         el("div", { class: "cards" }, answerCards(event, data.runs, data.classes, ask))),

@@ -83,8 +83,6 @@ export class SpaceView {
     for (const p of [...this.placed].sort((a, b) => a.at[2] - b.at[2])) {
       drawMarker(context, p.look, p.at[0], p.at[1], p.radius, themeColour("--plot"));
     }
-    context.textAlign = "left";
-    for (const p of this.placed) if (p.label) haloText(context, p.label, p.at[0] + p.radius + 3, p.at[1]);
     if (this.origin) haloText(context, "vertex", ...this.project({ x: 0, y: 0, z: 0 }, width, height).slice(0, 2));
   }
 

@@ -9,7 +9,7 @@ import { classTitle, count, energy, isNumber, share, words } from "./format.js";
 import { problemBox } from "./problem.js";
 
 const FORMATS = [["DUNE CVN", ".gz pixel map"], ["PNG pair", "two pictures of one event, together"],
-  ["NuHepMC", ".hepmc, .hepmc3, also .gz"], ["ROOT", "a small MINERvA file"]];
+  ["NuHepMC", ".hepmc, .hepmc3, also .gz: its particles go through the simulated detector"], ["ROOT", "a small MINERvA file"]];
 
 export class UploadPage {
   constructor(data, go) {
@@ -98,8 +98,8 @@ export class UploadPage {
     const names = (run?.classes ?? []).map((c) => c.name ?? c);
     const energyRun = run?.kind === "energy";
     return el("div", { class: "rows" }, el("table", {},
-      el("thead", {}, el("tr", {}, ["Event", energyRun ? "Energy" : "Answer", ...names.map((n) => classTitle(n, run.classes))]
-        .map((n) => el("th", { scope: "col" }, n)))),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Event"), el("th", { scope: "col" }, energyRun ? "Energy" : "Answer"),
+        names.map((n) => el("th", { scope: "col", class: "number" }, classTitle(n, run.classes))))),
       el("tbody", {}, events.map((event, i) => {
         const answer = event.answers?.[this.asked] ?? {};
         const words = isNumber(answer.energy) ? energy(answer.energy) : answer.label ? classTitle(answer.label, run?.classes) : "–";
