@@ -221,3 +221,19 @@ def test_a_picture_as_a_file(open_page: Open, pixels: str) -> None:
     assert got.value.suggested_filename == "5_0_3-xz.png"
     with open(got.value.path(), "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_model_is_asked_on_demand(open_page: Open, pixels: str, picture: Picture) -> None:
+    """For an answer, then for a reason, which this model does not give; its evidence is made when it is wanted."""
+    page = open_page(f"{pixels}/#/events/40")
+    card = page.locator(".answer[data-run=untrained]")
+    card.locator("text=Ask the model").click()
+    card.locator(".posterior").wait_for()
+    values = [float(v) for v in card.locator(".bar-value").all_inner_texts()]
+    assert sum(values) == pytest.approx(1, abs=2e-3)
+    card.locator("text=Ask for a reason").click()
+    card.locator("text=This model gives no reasons.").wait_for()
+    before = picture(page, XZ)
+    page.select_option("select[name=evidence]", "untrained")
+    page.wait_for_selector(".evidence-bar")
+    assert picture(page, XZ) != before

@@ -115,7 +115,7 @@ function reasonPart(run, answer, ask) {
 
 /** A button that asks the service, and says in `place` what went wrong. */
 function askButton(text, place, act) {
-  const button = el("button", { type: "button", class: "quiet explain" }, text);
+  const button = el("button", { type: "button", class: "explain" }, text);
   button.addEventListener("click", async () => {
     button.disabled = true;
     button.textContent = "Asking ...";

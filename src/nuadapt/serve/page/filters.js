@@ -33,9 +33,9 @@ export function filterForm(query, data, changed) {
     range("Probability", "p", query, changed, { min: 0, max: 1, step: 0.01 }),
     range("Energy [GeV]", "energy", query, changed, { min: 0, step: 0.1 }),
     field("Find", "find", query.find, set("find"), { placeholder: "run/subrun/event", type: "search" }),
+    sorting(query, data, changed),
     data.runs.length > 1 && toggle("runs disagree", "disagree", query.disagree === "true",
-      (on) => changed({ disagree: on ? "true" : "" })),
-    sorting(query, data, changed));
+      (on) => changed({ disagree: on ? "true" : "" })));
   const active = Object.keys(pick(query, FILTERS)).length;
   return el("details", { class: "filter-box", open: innerWidth > 900 },
     el("summary", {}, active ? `Filters (${active} set)` : "Filters"), form,

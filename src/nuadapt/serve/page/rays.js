@@ -63,9 +63,11 @@ function drawRay(context, from, { particle, x, y }) {
   context.lineTo(x, y);
   context.setLineDash([]);
   context.lineCap = "butt";
+  context.globalAlpha = 0.6; // what lies below stays visible
   context.strokeStyle = themeColour("--plot");
-  context.lineWidth = 4;
+  context.lineWidth = 3.5;
   context.stroke();
+  context.globalAlpha = 1;
   context.setLineDash(NEUTRAL.has(Math.abs(particle.pdg)) ? [2, 4] : [8, 3]);
   context.strokeStyle = particleColour(particle.pdg);
   context.lineWidth = 2;

@@ -80,7 +80,8 @@ function classTable(found, classes) {
       columns.map((c) => el("td", {}, share(found[name][c]?.value), el("small", {}, interval(found[name][c] ?? {}, share)))))))));
 }
 
-const TITLES = { auc_ovr_macro: "AUC, mean over classes", auc_ovr: "AUC", ece: "expected calibration error (ECE)", nll: "negative log-likelihood (NLL)" };
+const TITLES = { auc_ovr_macro: "AUC, mean over classes", auc_ovr: "AUC", ece: "expected calibration error (ECE)", nll: "negative log-likelihood (NLL)",
+  brier: "Brier score", f1: "F1", macro_f1: "macro F1", accuracy_ovr: "accuracy against rest" };
 
 /** A metric's name for people. */
 export function metricTitle(name) {

@@ -106,20 +106,19 @@ export class SpaceView {
     const [low, high] = this.limits[axis];
     const middle = AXES.reduce((m, a) => ({ ...m, [a]: (this.limits[a][0] + this.limits[a][1]) / 2 }), {});
     const centre = this.project(middle, ...size);
-    const out = (at, by) => {
+    const write = (text, at, by, colour) => {
       const d = [at[0] - centre[0], at[1] - centre[1]];
       const n = Math.hypot(...d) || 1;
-      return [at[0] + (by * d[0]) / n, at[1] + (by * d[1]) / n];
+      context.textAlign = d[0] < -0.5 * n ? "right" : d[0] > 0.5 * n ? "left" : "center";
+      haloText(context, text, at[0] + (by * d[0]) / n, at[1] + (by * d[1]) / n, colour);
     };
-    context.textAlign = "center";
     context.textBaseline = "middle";
     const inner = (v) => Math.abs(2 * ((v - low) / (high - low)) - 1) < 0.86; // corners belong to two axes
     for (const value of ticks(low, high, 4).filter(inner)) {
-      haloText(context, tickLabel(value), ...out(this.project({ ...corner, [axis]: value }, ...size), 12),
-        themeColour("--muted"));
+      write(tickLabel(value), this.project({ ...corner, [axis]: value }, ...size), 8, themeColour("--muted"));
     }
     const name = `${this.origin ? `p${axis}` : axis} [${this.unit}]`;
-    haloText(context, name, ...out(this.project({ ...corner, [axis]: (low + high) / 2 }, ...size), 36));
+    write(name, this.project({ ...corner, [axis]: (low + high) / 2 }, ...size), 36);
   }
 
   nearest(x, y) {
