@@ -167,3 +167,12 @@ def test_what_is_not_there_is_said_in_words(open_page: Open, pixels: str) -> Non
     page.wait_for_function("() => document.querySelector('.runs-page .problem')?.textContent.includes('nobody')")
     page.goto(f"{pixels}/#/events?truth=nonsense")
     page.wait_for_function("() => document.querySelector('.list .problem')?.textContent.includes('nonsense')")
+
+
+def test_focus_goes_to_the_event_where_the_list_is_hidden(open_page: Open, pixels: str) -> None:
+    page = open_page(pixels, width=390, height=844)
+    page.focus(f"{ROWS} a >> nth=3")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement.textContent === 'Event 5/0/3'")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "previous"

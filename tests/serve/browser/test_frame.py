@@ -128,7 +128,9 @@ def test_a_service_that_is_gone_is_said_in_words(open_page: Open, pixels: str) -
     page.keyboard.press("Tab")
     page.click("text=Runs >> nth=0")
     page.click(".run-cards a >> nth=0")
-    page.wait_for_function("() => document.querySelector('.runs-page .problem')?.textContent.includes('does not answer')")
+    page.wait_for_function(
+        "() => document.querySelector('.runs-page .problem')?.textContent.includes('does not answer')"
+    )
 
 
 def test_a_full_queue_is_said_in_words(open_page: Open, pixels: str) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 Ask = Callable[[str], Any]
 Open = Callable[..., Any]
 
@@ -96,8 +94,15 @@ def test_runs_side_by_side(open_page: Open, pixels: str, ask: Ask) -> None:
     page.wait_for_selector("input[name=disagree]:checked")
 
 
-@pytest.mark.parametrize("name", ["untrained"])
-def test_a_run_without_an_evaluation_says_so(open_page: Open, pixels: str, name: str) -> None:
-    page = open_page(f"{pixels}/#/runs/{name}")
+def test_a_comparison_starts_with_runs_that_have_answers(open_page: Open, pixels: str) -> None:
+    page = open_page(f"{pixels}/#/compare")
+    page.wait_for_selector(".comparison")
+    assert page.is_checked("input[name=run-cnn]")
+    assert page.is_checked("input[name=run-vlm]")
+    assert not page.is_checked("input[name=run-untrained]")
+
+
+def test_a_run_without_an_evaluation_says_so(open_page: Open, pixels: str) -> None:
+    page = open_page(f"{pixels}/#/runs/untrained")
     page.wait_for_selector(".runs-page .problem")
     assert "nuadapt evaluate" in page.inner_text(".runs-page .problem")

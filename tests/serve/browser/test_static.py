@@ -57,3 +57,32 @@ def test_every_module_is_asked_for_at_once() -> None:
     """Without the list in the head of the page, a browser learns of modules one level of imports after the other."""
     listed = re.findall(r'rel="modulepreload" href="/static/([^"]+)"', (PAGE / "index.html").read_text("utf-8"))
     assert sorted(listed) == [p.name for p in MODULES if p.name != "main.js"]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a colour #rrggbb (WCAG 2.2, definition of relative luminance)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_can_be_read_in_every_colour_scheme() -> None:
+    """At least 4.5 to 1 for text of every colour on every ground (WCAG 2.2, criterion 1.4.3)."""
+    css = (PAGE / "style.css").read_text(encoding="utf-8")
+    schemes = [
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+        for block in re.findall(r"\{([^{}]*--ink: #[^{}]*)\}", css)
+    ]
+    assert len(schemes) == 3  # light, dark by the system, dark by choice
+    assert schemes[1] == schemes[2]
+    for scheme in schemes:
+        for ink in ("ink", "muted", "accent", "good", "bad"):
+            for ground in ("back", "panel", "plot"):
+                assert contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground)
+        assert contrast(scheme["ink"], scheme["warn-soft"]) >= 4.5
+        assert contrast(scheme["accent"], scheme["accent-soft"]) >= 4.5

@@ -8,9 +8,13 @@ const KEPT = 60;
 /** What went wrong, in the words of the service: `what`, `where`, `expected`, `next`. */
 export class ServiceError extends Error {
   constructor(status, { what, where, expected, next_step: next } = {}) {
-    super(what || `The service answered with status ${status}.`);
+    super(sentence(what) || `The service answered with status ${status}.`);
     Object.assign(this, { status, where, expected, next });
   }
+}
+
+function sentence(text) {
+  return text ? text.charAt(0).toUpperCase() + text.slice(1) : "";
 }
 
 /** Keep a token for this tab. */

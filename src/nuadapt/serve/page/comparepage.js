@@ -20,7 +20,7 @@ export class ComparePage {
     document.title = "Runs side by side – nuadapt";
     const all = this.data.runs.map((r) => r.name);
     const asked = (query.runs ?? "").split(",").filter((name) => all.includes(name));
-    const chosen = asked.length ? asked : sameTask(this.data.runs);
+    const chosen = asked.length ? asked : sameTask(this.data.runs.filter((run) => run.n_predicted > 0));
     const head = [el("h1", {}, "Runs side by side"), this.chooser(all, chosen)];
     if (chosen.length < 2) {
       return replace(this.node, ...head, el("p", { class: "empty" }, all.length < 2
@@ -59,7 +59,7 @@ export class ComparePage {
 /** The runs of the first task of which there are several; else those of the first kind of answer. */
 function sameTask(runs) {
   const several = runs.find((run) => runs.filter((r) => r.task === run.task).length > 1);
-  const same = several ? runs.filter((r) => r.task === several.task) : runs.filter((r) => r.kind === runs[0].kind);
+  const same = several ? runs.filter((r) => r.task === several.task) : runs.filter((r) => r.kind === runs[0]?.kind);
   return same.map((r) => r.name);
 }
 

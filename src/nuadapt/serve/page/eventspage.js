@@ -60,7 +60,7 @@ export class EventsPage {
   heading(event, found) {
     const rank = found.rank !== undefined && found.rank !== null ? `${count(found.rank + 1)} of ${count(found.total)}` : "outside these filters";
     return el("header", { class: "event-head" }, this.back(),
-      el("h1", {}, "Event ", event.key), el("span", { class: "rank" }, rank),
+      el("h1", { tabindex: "-1" }, "Event ", event.key), el("span", { class: "rank" }, rank),
       el("span", { class: "buttons" },
         button("‹ Previous", () => this.step(found.previous), { id: "previous", disabled: !isIndex(found.previous), title: "Previous event (k)" }),
         button("Next ›", () => this.step(found.next), { id: "next", disabled: !isIndex(found.next), title: "Next event (j)" }),
@@ -84,10 +84,12 @@ export class EventsPage {
     go(["events"], pick(parse(location.hash).query, LIST_KEYS));
   }
 
-  /** After drawing: the button that was pressed keeps the focus. */
+  /** After drawing: the button that was pressed keeps the focus; focus that was in what is gone goes to the heading. */
   settled() {
     if (this.focusNext) document.getElementById(this.focusNext)?.focus();
+    else if (this.settledOnce && document.activeElement === document.body) this.side.querySelector("h1")?.focus({ preventScroll: true });
     this.focusNext = null;
+    this.settledOnce = true;
   }
 }
 

@@ -74,7 +74,10 @@ export class UploadPage {
       this.showAnswer();
     } catch (error) {
       replace(this.status, error.name === "AbortError" ? "Stopped." : "");
-      if (error.name !== "AbortError") replace(this.answer, problemBox(error));
+      if (error.name === "AbortError") return;
+      const hint = error.status === 422 && this.run
+        ? el("p", { class: "fine" }, "To look at the events without an answer, choose \"no model, only display\".") : null;
+      replace(this.answer, problemBox(error), hint);
     }
   }
 
