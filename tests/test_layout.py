@@ -37,6 +37,9 @@ HEAVY = {
     "bitsandbytes": {"models", "training"},
     "numba": {"sources"},
     "matplotlib": {"report", "serve"},
+    "fastapi": {"serve"},
+    "starlette": {"serve"},
+    "uvicorn": {"serve"},
 }
 MAX_LINES, MAX_BODY = 500, 60
 

@@ -101,6 +101,13 @@ def test_other_sites_change_nothing(origin: str, maps: TestClient) -> None:
     assert maps.post("/api/events/0/explain?run=cnn-all", headers={"Origin": origin}).status_code == 403
 
 
+def test_behind_a_proxy_the_token_is_what_counts(locked: TestClient) -> None:
+    asked = {"Origin": "https://events.example", "Host": "inside:8000"}
+    path = "/api/events/0/explain?run=cnn-all"
+    assert locked.post(path, headers=asked).status_code == 401
+    assert locked.post(path, headers=asked | BEARER).status_code == 200
+
+
 def test_the_page_itself_may(maps: TestClient) -> None:
     answer = maps.post("/api/predict", headers={"Origin": "http://127.0.0.1:8000"}, files={"files": b"x"})
     assert answer.status_code == 422  # it is looked at

@@ -7,8 +7,6 @@ from contextlib import suppress
 
 from nuadapt.serve import parse_worker
 
-__all__ = ["parse_worker"]
-
 #: Libraries that readers import where they need them. One that is not installed is missed when it is needed.
 _LATER = (
     "PIL.Image",
@@ -27,3 +25,4 @@ _LATER = (
 for _name in _LATER:
     with suppress(ImportError):
         importlib.import_module(_name)
+parse_worker.load_kernels()

@@ -66,17 +66,34 @@ def warm_up() -> None:
     Once for each version of the simulation, by one process of this machine, behind everything else that it does.
     """
     with suppress(NuadaptError, ImportError, OSError):
-        from nuadapt.sources.simulation.kernels import cache_folder
-        from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
-
-        done = cache_folder() / "compiled"
+        done = _compiled()
         if done.exists():
             return
         with done.with_suffix(".lock").open("w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: another process is at it
             os.nice(19)
-            LArTPC(LArTPCConfig(), _SEED).simulate(range(20), "warm-up")
+            _simulate(20)
             done.touch()
+
+
+def load_kernels() -> None:
+    """Load the kernels if they are compiled, for all processes that are forked from this one: it takes seconds."""
+    with suppress(NuadaptError, ImportError, OSError):
+        if _compiled().exists():
+            _simulate(1)
+
+
+def _compiled() -> Path:
+    """What says that all kernels of this version are in the cache."""
+    from nuadapt.sources.simulation.kernels import cache_folder
+
+    return cache_folder() / "compiled"
+
+
+def _simulate(events: int) -> None:
+    from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
+
+    LArTPC(LArTPCConfig(), _SEED).simulate(range(events), "warm-up")
 
 
 def confine(limits: Limits) -> None:

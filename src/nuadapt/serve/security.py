@@ -121,8 +121,9 @@ def check(scope: Scope, settings: ServeSettings) -> None:
     if settings.on_loopback and _name_of(host) not in LOOPBACK:
         raise Refused(f"this service does not answer to the host name '{host[:60]}'", expected=" or ".join(LOOPBACK))
     origin = headers.get("origin")
-    if scope["method"] not in _SAFE and origin is not None and origin.partition("://")[2] != host:
-        raise Refused("another site asks", where=origin[:100], expected="requests of this page or of a program")
+    is_ours = origin is None or origin.partition("://")[2] == host
+    if scope["method"] not in _SAFE and not is_ours and not settings.token:  # no other site knows a token
+        raise Refused("another site asks", where=str(origin)[:100], expected="requests of this page or of a program")
     if scope["path"].startswith("/api/") and settings.token and not _knows(headers.get("authorization", ""), settings):
         raise NoEntry("the token is missing or wrong", expected="the header 'Authorization: Bearer TOKEN'")
     length = headers.get("content-length", "0")

@@ -37,6 +37,7 @@ from nuadapt.serve.settings import ServeSettings
 from nuadapt.serve.uploads import Parsed, Uploads, store_files
 
 _PICTURES_KEPT = 256
+_ARTISTS = 4  # threads that draw and compare: few, so that lists go on, and not one, which would get no turn among them
 _LISTED = 200  # events of an upload that its answer holds; as many as a page of the list
 
 
@@ -52,11 +53,11 @@ class Service:
         self._pictures: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
         self._comparisons: dict[tuple[str, ...], dict[str, Any]] = {}
         self._lock = Lock()
-        # Drawing and comparing take turns: matplotlib keeps settings that threads would share.
         self.bench = Desk(
             "pictures",
             lambda tasks: [task() for task in tasks],
             waiting=limits.waiting,
+            threads=_ARTISTS,
             retry_seconds=limits.retry_seconds,
         )
 
