@@ -26,7 +26,7 @@ PICTURES = {
 
 
 def main(out: Path) -> None:
-    """Write all pictures, with few colours, so that they stay small."""
+    """Write all pictures."""
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
         for name, (address, selector, width, height, scheme) in PICTURES.items():
@@ -35,7 +35,7 @@ def main(out: Path) -> None:
             page.wait_for_selector(selector, timeout=240_000)
             page.wait_for_timeout(1000)
             picture = Image.open(io.BytesIO(page.screenshot()))
-            picture.convert("RGB").quantize(128).save(out / f"{name}.png", optimize=True)
+            picture.convert("RGB").save(out / f"{name}.png", optimize=True)
             page.close()
         browser.close()
 

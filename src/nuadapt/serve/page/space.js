@@ -109,8 +109,11 @@ export class SpaceView {
     const write = (text, at, by, colour) => {
       const d = [at[0] - centre[0], at[1] - centre[1]];
       const n = Math.hypot(...d) || 1;
-      context.textAlign = d[0] < -0.5 * n ? "right" : d[0] > 0.5 * n ? "left" : "center";
-      haloText(context, text, at[0] + (by * d[0]) / n, at[1] + (by * d[1]) / n, colour);
+      const wide = context.measureText(text).width;
+      const left = at[0] + (by * d[0]) / n - (d[0] < -0.5 * n ? wide : d[0] > 0.5 * n ? 0 : wide / 2);
+      context.textAlign = "left";
+      const inside = [clamp(left, 3, size[0] - wide - 3), clamp(at[1] + (by * d[1]) / n, 9, size[1] - 9)];
+      haloText(context, text, ...inside, colour);
     };
     context.textBaseline = "middle";
     const inner = (v) => Math.abs(2 * ((v - low) / (high - low)) - 1) < 0.86; // corners belong to two axes
