@@ -21,7 +21,7 @@ from nuadapt.serve import routes
 from nuadapt.serve.problems import Busy, NotThere, ServiceError, problem, status_of
 from nuadapt.serve.security import Guard
 from nuadapt.serve.service import Service
-from nuadapt.serve.settings import ServeSettings, settings_from_environment
+from nuadapt.serve.settings import ServeSettings, prepared, settings_from_environment
 
 PAGE = Path(__file__).parent / "page"
 log = logging.getLogger("uvicorn.error")
@@ -33,6 +33,8 @@ def create_app(settings: ServeSettings) -> Guard:
     Raises:
         InputFileError: a place or the store cannot be used.
     """
+    if not settings.temporary:
+        settings = prepared(settings)
     service = Service(settings)
 
     @asynccontextmanager
