@@ -26,10 +26,10 @@ from nuadapt.sources.export import export_png_pairs
 Files = list[tuple[str, bytes]]
 
 
-def send(client: TestClient, files: Files, run: str | None = None) -> Any:
+def send(client: TestClient, files: Files, run: str = "", views: str = "") -> Any:
     """The answer to an upload."""
-    query = f"?run={run}" if run else ""
-    return client.post(f"/api/predict{query}", files=[("files", file) for file in files])
+    words = {"run": run, "views": views}
+    return client.post("/api/predict", params=words, files=[("files", file) for file in files])
 
 
 def error_of(answer: Any, status: int) -> str:
@@ -68,6 +68,23 @@ def test_a_dune_event_is_shown_as_it_is(maps: TestClient, mutating: ModuleType) 
     raw = np.frombuffer(zlib.decompress(files[0][1]), dtype=np.uint8).reshape(3, 500, 500)
     pixels = maps.get(f"/api/uploads/{found['upload']}/events/0/views/view1").json()
     assert sum(pixels["value"]) == raw[1].sum()
+
+
+@pytest.mark.parametrize("views", ["", "view2,view0", "view0,view1"])
+def test_views_of_a_dune_event_stand_for_those_of_the_model(
+    views: str, maps: TestClient, place: Path, tmp_path: Path, mutating: ModuleType
+) -> None:
+    from nuadapt.evaluation.predict import PredictConfig, predict_batches
+    from nuadapt.models.run import load_run
+    from nuadapt.sources.ingest import read_all
+
+    ((_, content),) = files = mutating.dune()
+    (tmp_path / "event1.gz").write_bytes(content)
+    config = PredictConfig(views=tuple((views or "view2,view0").split(",")))
+    said = predict_batches(load_run(place / "runs" / "cnn"), read_all([tmp_path / "event1.gz"]), config)
+    found = send(maps, files, "cnn-all", views).json()
+    assert found["events"][0]["answers"]["cnn-all"]["p"] == pytest.approx(said.probability[0], abs=2e-3)
+    assert any("stand for the model's views xz and yz" in note for note in found["notes"]) == (not views)
 
 
 def test_several_files_are_several_events_in_order(maps: TestClient, mutating: ModuleType) -> None:
@@ -109,7 +126,8 @@ def test_a_generators_events_pass_the_detector(maps: TestClient, shared_data: Pa
 
 
 def test_what_a_model_cannot_read_is_said(maps: TestClient, clouds: TestClient, mutating: ModuleType) -> None:
-    assert "view 'xz'" in error_of(send(maps, mutating.dune(), "cnn-all"), 422)
+    assert "view 'view7'" in error_of(send(maps, mutating.dune(), "cnn-all", "view7,view0"), 422)
+    assert "cannot stand for 2" in error_of(send(maps, mutating.dune(), "cnn-all", "view0"), 422)
     assert "clouds" in error_of(send(clouds, mutating.png_pair(), "pion"), 422)
 
 

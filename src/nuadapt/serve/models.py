@@ -33,12 +33,17 @@ _STEPS = 16  # of the integral behind evidence: half the default of an evaluatio
 _KEPT = 256  # answers that are kept
 
 
+#: Views of the data that stand for the model's, in its order; None: those of the same name.
+Views = tuple[str, ...] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Events, and what is asked about them."""
 
     kind: str
     batch: EventBatch
+    views: Views = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class ModelDesk:
             retry_seconds=limits.retry_seconds,
         )
 
-    def ask(self, kind: str, batch: EventBatch) -> list[Future[Reply]]:
+    def ask(self, kind: str, batch: EventBatch, views: Views = None) -> list[Future[Reply]]:
         """Queue a question, in pieces of as many events as the model gets at once.
 
         Raises:
@@ -75,8 +80,8 @@ class ModelDesk:
         """
         step = self._limits.batch_events if kind == PREDICT else 1
         pieces = [batch.select(np.arange(s, min(s + step, len(batch)))) for s in range(0, len(batch), step)]
-        group = (kind, Layout.of(batch)) if kind == PREDICT else None
-        return self.desk.submit_all([Job(Question(kind, piece), group, len(piece)) for piece in pieces])
+        group = (kind, Layout.of(batch), views) if kind == PREDICT else None
+        return self.desk.submit_all([Job(Question(kind, piece, views), group, len(piece)) for piece in pieces])
 
     def _loaded(self) -> LoadedModel:
         """The model, in the thread that owns it."""
@@ -95,12 +100,12 @@ class ModelDesk:
         model = self._loaded()
         try:
             if questions[0].kind == PREDICT:
-                return self._predicted(model, [q.batch for q in questions])
+                return self._predicted(model, [q.batch for q in questions], questions[0].views)
             return [self._explained(model, q) for q in questions]
         except DataError as error:  # these events are not what this model reads
             raise Unusable(error.what, where=error.where, expected=error.expected, next_step=error.next_step) from error
 
-    def _predicted(self, model: LoadedModel, batches: Sequence[EventBatch]) -> list[Reply]:
+    def _predicted(self, model: LoadedModel, batches: Sequence[EventBatch], views: Views = None) -> list[Reply]:
         """Answers for several requests from one pass of the model."""
         joined = EventBatch.concatenate(batches)
         ends = np.cumsum([len(b) for b in batches])
@@ -109,12 +114,12 @@ class ModelDesk:
             clouds: Any = model.input
             energy = model.energy(clouds.arrays(joined))
             return [Reply(energy=energy[part]) for part in parts]
-        table = self._table(model, joined)
+        table = self._table(model, joined, views)
         return [Reply(table.select(part)) for part in parts]
 
-    def _table(self, model: LoadedModel, batch: EventBatch) -> Predictions:
+    def _table(self, model: LoadedModel, batch: EventBatch, views: Views = None) -> Predictions:
         """Calibrated predictions, as ``nuadapt predict`` makes them."""
-        config = PredictConfig()
+        config = PredictConfig(views=views)
         prepared: Any = prepare(model, batch, config)
         clouds: Any = model.input
         inputs = clouds.arrays(prepared) if reads_clouds(model) else images_for(model, prepared, config)

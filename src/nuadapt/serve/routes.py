@@ -169,10 +169,11 @@ async def predict(
     service: Here,
     files: Annotated[list[UploadFile], File(description="DUNE .gz, PNG pair, NuHepMC or MINERvA .root files")],
     run: Annotated[str | None, Query(max_length=200, description="without a run events are only shown")] = None,
+    views: Annotated[str, Query(max_length=200, description="views that stand for the model's, as view2,view0")] = "",
 ) -> JSONResponse:
     """Read files, and ask a model about their events."""
     given = [(file.filename or "", file.file) for file in files]
-    return JSONResponse(await service.upload(run or None, given))
+    return JSONResponse(await service.upload(run or None, given, tuple(views.split(",")) if views else None))
 
 
 @router.get("/uploads/{upload}/events/{index}", response_model=schemas.Event)

@@ -28,7 +28,7 @@ from nuadapt.serve.answers import (
 from nuadapt.serve.collection import Collection, evidence_json
 from nuadapt.serve.desk import Desk
 from nuadapt.serve.display import claims_of, view_number
-from nuadapt.serve.models import EVIDENCE, PREDICT, REASON, Models, Reply
+from nuadapt.serve.models import EVIDENCE, PREDICT, REASON, Models, Reply, Views
 from nuadapt.serve.parse_worker import STORE
 from nuadapt.serve.places import Run, open_places
 from nuadapt.serve.problems import Unavailable
@@ -36,6 +36,8 @@ from nuadapt.serve.results import compare, run_page
 from nuadapt.serve.settings import ServeSettings
 from nuadapt.serve.uploads import Parsed, Uploads, store_files
 
+#: The collection plane and one induction plane of a DUNE event (sources/dune_cvn.py).
+DUNE_VIEWS = ("view2", "view0")
 _PICTURES_KEPT = 256
 _ARTISTS = 4  # threads that draw and compare: few, so that lists go on, and not one, which would get no turn among them
 _LISTED = 200  # events of an upload that its answer holds; as many as a page of the list
@@ -182,8 +184,13 @@ class Service:
         given = class_answer(found.run, int(table.label[0]), table.probability[0], truth_label)
         return given | class_details(found.run, inside)
 
-    async def upload(self, run: str | None, files: Sequence[tuple[str, BinaryIO]]) -> dict[str, Any]:
+    async def upload(
+        self, run: str | None, files: Sequence[tuple[str, BinaryIO]], views: Views = None
+    ) -> dict[str, Any]:
         """Read uploaded files and ask the model of ``run`` about their events.
+
+        ``views`` of the files stand for those of the model; none named: those of the same name, and of DUNE's three
+        views the collection plane and one induction plane for a model of two.
 
         Raises:
             NotThere, Unavailable: no such run, or it has no model.
@@ -198,14 +205,23 @@ class Service:
             await asyncio.to_thread(store_files, folder, files, self.settings.limits)
             parsed: Parsed = await asyncio.wrap_future(self.uploads.read(folder))
             if run is not None:
-                await self._predict_upload(folder, run)
+                views = views or self._standing_in(run, parsed)
+                await self._predict_upload(folder, run, views)
             name = await asyncio.to_thread(self.uploads.done, folder, run)
         except BaseException:
             await asyncio.to_thread(self.uploads.discard, folder)
             raise
         return await asyncio.to_thread(self._uploaded, name, parsed)
 
-    async def _predict_upload(self, folder: Path, run: str) -> None:
+    def _standing_in(self, run: str, parsed: Parsed) -> Views:
+        """Views of files without names that a model knows; says so in the notes."""
+        wanted = self.events.catalogue.answers[run].run.trained["input"].get("views", ())
+        if parsed.format != "dune-cvn" or len(wanted) != len(DUNE_VIEWS):
+            return None
+        parsed.notes.append(f"{' and '.join(DUNE_VIEWS)} stand for the model's views {' and '.join(wanted)}")
+        return DUNE_VIEWS
+
+    async def _predict_upload(self, folder: Path, run: str, views: Views) -> None:
         """Ask the model about all events of an upload, and write the table beside them."""
 
         def read() -> EventBatch:
@@ -213,7 +229,7 @@ class Service:
                 return store.read(slice(0, len(store)))
 
         batch = await asyncio.to_thread(read)
-        replies = await _all(self.models.of(run).ask(PREDICT, batch))
+        replies = await _all(self.models.of(run).ask(PREDICT, batch, views))
         tables = [r.table for r in replies if r.table is not None]
         if tables:
             await asyncio.to_thread(Predictions.concatenate(tables).write, folder / PREDICTIONS)

@@ -43,6 +43,18 @@ def test_a_pair_of_pictures(
     page.wait_for_selector(".stage .answer[data-run=untrained]")  # kept by the service
 
 
+def test_a_dune_event_gets_an_answer(
+    open_page: Open, pixels: str, mutating: ModuleType, written: Callable[..., list[str]]
+) -> None:
+    page = open_page(f"{pixels}/#/upload")
+    page.set_input_files("#files", written(mutating.dune()))
+    page.wait_for_selector(".upload-answer tr[data-index]")
+    row = page.locator(".upload-answer tr[data-index] td").all_inner_texts()
+    assert sum(map(float, row[1:])) == pytest.approx(1, abs=2e-3)
+    assert "view2 and view0 stand for the model's views" in page.inner_text(".upload-form")
+    page.wait_for_selector(".view[data-view=view2] canvas[data-drawn]")
+
+
 def test_a_dune_event_is_displayed(
     open_page: Open, pixels: str, mutating: ModuleType, written: Callable[..., list[str]], picture: Picture
 ) -> None:
@@ -110,9 +122,10 @@ def test_what_cannot_be_read_is_said(
 
 
 def test_events_that_the_model_does_not_read(
-    open_page: Open, pixels: str, mutating: ModuleType, written: Callable[..., list[str]]
+    open_page: Open, pixels: str, shared_data: Path, mutating: ModuleType, written: Callable[..., list[str]]
 ) -> None:
     page = open_page(f"{pixels}/#/upload")
-    page.set_input_files("#files", written(mutating.dune()))
+    page.set_input_files("#files", written(mutating.root(shared_data)))
     page.wait_for_selector(".upload-answer .problem")
-    assert "view" in page.inner_text(".upload-answer .problem")
+    assert "pixel maps" in page.inner_text(".upload-answer .problem")
+    assert "no model, only display" in page.inner_text(".upload-answer")
