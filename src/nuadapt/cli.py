@@ -124,6 +124,27 @@ def simulate_minerva(
     out.print("These events are a stand-in: parametrised, not MINERvA's own simulation.")
 
 
+@simulate_app.command("jets")
+def simulate_jets(
+    out_file: Out,
+    words: Words = None,
+    events: Annotated[int, typer.Option(help="Number of jets.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same file.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="Settings in a YAML file.", show_default=False)] = None,
+) -> None:
+    """Make collider jets with Pythia 6 and FastJet, as particle clouds by class, for pretraining.
+
+    An interrupted run goes on when the same command is given again, and ends with the same file.
+    """
+    from nuadapt.settings import build
+    from nuadapt.sources.simulation.jets.config import JetsConfig
+    from nuadapt.sources.simulation.run import SimulationPlan
+
+    settings = build(JetsConfig, _settings(config, words))
+    _simulate(SimulationPlan(settings, seed, events, workers=_cores(workers)), out_file)
+
+
 def _cores(workers: int) -> int:
     return workers or os.cpu_count() or 1
 

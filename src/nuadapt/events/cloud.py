@@ -94,10 +94,15 @@ class CloudSpec:
         return cls(str(given["frame"]), **lists)
 
 
+#: Token columns of jets that OmniLearned's datasets have beyond the kinematic four, and event-level columns of ours.
+JET_EXTRAS = ("tanh_d0", "d0_error", "tanh_dz", "dz_error")
+JET_FEATURES = ("jet_pt", "jet_eta", "jet_phi", "jet_mass")
+
+
 def minerva_spec(frame: str) -> CloudSpec:
     """The spec of MINERvA events, read or simulated, with angles in ``frame`` (detector or beam)."""
     types = tuple(t.name.lower() for t in TokenType if t != PADDING)
-    features = tuple(f.name for f in fields_of("feature") if f.name != "class_id")
+    features = tuple(f.name for f in fields_of("feature") if f.name not in (*JET_FEATURES, "class_id"))
     return CloudSpec(frame, types, ("dedx", "x", "y", "z", "time"), features)
 
 

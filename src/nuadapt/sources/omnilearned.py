@@ -24,6 +24,7 @@ from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError, 
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.cloud import (
     DEDX_TYPES,
+    JET_EXTRAS,
     MAX_ETA,
     PAPER_EVENT_INPUTS,
     Clouds,
@@ -39,8 +40,7 @@ from nuadapt.sources.reading import Progress, ReadReport, existing_file
 
 Array = npt.NDArray[Any]
 _KINEMATICS = ("eta", "phi", "log_pt", "log_e")
-#: Additional inputs of the package's jets, and of our own files (as scaled by ``token_inputs``).
-JET_EXTRAS = ("tanh_d0", "d0_error", "tanh_dz", "dz_error")
+#: Additional inputs of our own files of reconstructed objects, as scaled by ``token_inputs``.
 _OWN_EXTRAS = ("log_dedx", "x", "y", "z", "time")
 _OWN_SPEC = "nuadapt_cloud_spec"
 _STEP = 4096  # events; jets have up to 150 tokens
