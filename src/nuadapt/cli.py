@@ -206,7 +206,9 @@ def export(
     store: Annotated[Path, typer.Argument(help="Event store (.h5).", show_default=False)],
     out_dir: Out,
     kind: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.png_pairs,
-    task: Annotated[str, typer.Option(help="Label of OmniLearned files.")] = "pion",
+    task: Annotated[
+        str, typer.Option(help="Label of OmniLearned files; none: class number or pion class.", show_default=False)
+    ] = "",
 ) -> None:
     """Write pixel maps as pairs of PNG images with their labels, or clouds as files for OmniLearned."""
     from nuadapt.events.pixelmap import GreyTransform
@@ -317,6 +319,25 @@ def train(
         with progress_bar("training" if seeds == 1 else f"training, seed {seed}") as update:
             run = fit(one, data, folder, progress=update)
         out.print(f"trained model in {run}")
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="Recipe name (pretrain-laptop), or YAML file.", show_default=False)],
+    data: Annotated[list[Path], typer.Option("--data", help="Event store (.h5); may be repeated.", show_default=False)],
+    out_dir: Out,
+    words: Words = None,
+) -> None:
+    """Pretrain a model of particle clouds: to tell classes apart, and to take noise off tokens.
+
+    The run folder is what pretrained.checkpoint of 'nuadapt train' takes. A run that was interrupted goes on.
+    """
+    from nuadapt.training.config import load_pretraining
+    from nuadapt.training.fit import train as fit
+
+    with progress_bar("pretraining") as update:
+        run = fit(load_pretraining(recipe, words or []), data, out_dir, progress=update)
+    out.print(f"pretrained model in {run}")
 
 
 @app.command()

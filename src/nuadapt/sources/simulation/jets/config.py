@@ -23,8 +23,7 @@ PROCESSES: dict[str, tuple[int, ...]] = {
 class JetsConfig:
     """Which jets. Energies in GeV, resolutions in mm.
 
-    Collisions, algorithm and acceptance are those of JetClass (Qu, Li, Qian, arXiv:2202.03772), one of the datasets that
-    OmniLearned is pretrained on.
+    Collisions, algorithm and acceptance are those of JetClass (Qu, Li, Qian, arXiv:2202.03772).
     """
 
     classes: tuple[str, ...] = tuple(PROCESSES)  # in equal numbers; the position is the stored class number
@@ -35,8 +34,8 @@ class JetsConfig:
     most_eta: float = 2.0  # of the axis, either way
     # Softer particles are not seen, as by the tracker of CMS in Delphes (arXiv:1307.6346), which made JetClass.
     least_particle_pt: float = 0.1
-    # Impact parameters are smeared by (constant, at 1 GeV / pT), added in quadrature: 90 um at 1 GeV and 25 um at 10 GeV
-    # transverse, 150 um and 45 um longitudinal, CMS tracks in the barrel (arXiv:1405.6569, abstract).
+    # Impact parameters are smeared by (constant, at 1 GeV / pT), added in quadrature: so that it is 90 um at 1 GeV and
+    # 25 um at 10 GeV transverse, 150 um and 45 um longitudinal, CMS tracks in the barrel (arXiv:1405.6569, abstract).
     d0_resolution: tuple[float, float] = (0.0234, 0.0869)
     dz_resolution: tuple[float, float] = (0.0426, 0.1438)
 

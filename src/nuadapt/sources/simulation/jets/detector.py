@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -218,6 +218,6 @@ def charge_of(pdg: npt.NDArray[np.int64]) -> Floats:
     return np.asarray(np.array([_charge(int(code)) for code in codes], dtype=np.float64)[inverse])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _charge(code: int) -> float:
     return float(require("particle", "jets").PDGID(code).charge)
