@@ -224,12 +224,12 @@ def _arrays(batch: EventBatch, length: int) -> dict[str, Array]:
 def _conditions(batch: EventBatch, multiplicity: Array) -> Array:
     """Event-level inputs (N, G), the number of tokens last.
 
-    Of jets they are ln(pT / GeV), pseudorapidity, ln(m / GeV) and, as the generator of the package reads it, the number
-    of tokens / 100.
+    Of jets they are ln(pT / GeV), pseudorapidity, ln(m / GeV) and the number of tokens / 100, which the generator of the
+    package multiplies by 100 and cuts to a whole number; so that this is the right one, half a token is added.
     """
     if set(JET_FEATURES) <= set(batch.columns):
         mass = np.maximum(batch["jet_mass"], _LEAST_MASS)
-        values = [np.log(batch["jet_pt"]), batch["jet_eta"], np.log(mass), multiplicity / 100]
+        values = [np.log(batch["jet_pt"]), batch["jet_eta"], np.log(mass), (multiplicity + 0.5) / 100]
     elif set(event_columns()) <= set(batch.columns):
         values = [event_inputs(batch.columns), multiplicity]
     else:
