@@ -59,11 +59,17 @@ def load_preset(name: str) -> dict[str, Any]:
     A preset that names another as its ``base`` has its values, and its own on top.
 
     Raises:
-        ConfigError: no preset of that name.
+        ConfigError: no preset of that name, or it is its own base.
         InputFileError: the file cannot be read.
     """
-    content = _content(name)
-    return {**_content(str(content.pop("base"))), **content} if "base" in content else content
+    content, seen = _content(name), [name]
+    while "base" in content:
+        base = str(content.pop("base"))
+        if base in seen:
+            raise ConfigError(f"the preset '{base}' is its own base", where=name)
+        seen.append(base)
+        content = {**_content(base), **content}
+    return content
 
 
 def _content(name: str) -> dict[str, Any]:

@@ -224,8 +224,8 @@ def _arrays(batch: EventBatch, length: int) -> dict[str, Array]:
 def _conditions(batch: EventBatch, multiplicity: Array) -> Array:
     """Event-level inputs (N, G), the number of tokens last.
 
-    Of jets they are ln(pT / GeV), pseudorapidity, ln(m / GeV) and the number of tokens / 100, which the generator of the
-    package multiplies by 100 and cuts to a whole number; so that this is the right one, half a token is added.
+    Of jets they are ln(pT / GeV), pseudorapidity, ln(m / GeV) and the number of tokens / 100. The generator of the
+    package multiplies that by 100 and cuts it to a whole number; half a token is added, so that it is the right one.
     """
     if set(JET_FEATURES) <= set(batch.columns):
         mass = np.maximum(batch["jet_mass"], _LEAST_MASS)
