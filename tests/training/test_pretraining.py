@@ -30,7 +30,7 @@ from nuadapt.training.fit import train
 
 #: A network of the family that trains in a second.
 SMALL = {"width": 16, "depth": 1, "head_depth": 1, "heads": 2}
-WORDS = ["epochs=2", "batch_size=32", "workers=0", "log_every=1", "precision=float32"]
+WORDS = ["epochs=2", "optimizer.lr=1e-2", "batch_size=32", "workers=0", "log_every=1", "precision=float32"]
 
 
 def make_jets(path: Path, n: int = 150, seed: int = 1, spec: CloudSpec = SPEC) -> Path:
@@ -127,7 +127,7 @@ def test_stopped_in_the_middle_ends_the_same(folder: Path, jets: Path, tmp_path:
     whole = train(tiny(folder), jets, tmp_path / "whole")
 
     def end_of_time(done: int, _: int) -> None:
-        if done == 3:
+        if done == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(StoppedEarly):
