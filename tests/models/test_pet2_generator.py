@@ -270,7 +270,7 @@ def test_an_energy_cannot_be_pretrained(cloud_shape: CloudShape) -> None:
         build_model(load_preset("pet2-small-pretraining"), classes=(), cloud=cloud_shape)
 
 
-@pytest.mark.parametrize("size", ["small", "medium"])
+@pytest.mark.parametrize("size", ["xsmall", "small", "medium"])
 def test_presets_are_those_of_the_model_that_takes_over(size: str) -> None:
     plain, own = load_preset(f"pet2-{size}"), load_preset(f"pet2-{size}-pretraining")
     assert own == plain | {"family": "pet2-pretraining"}

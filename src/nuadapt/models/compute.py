@@ -35,8 +35,8 @@ def training_flops(record: Mapping[str, Any]) -> float | None:
     """
     if not record.get("flops_per_event"):
         return None
-    events = sum(record["data"]["events"]["train"].values()) * float(record["epochs"])
-    own = events * float(sum(record["flops_per_event"].values()))
+    events = float(record["epochs"]) * sum(record["data"]["events"]["train"].values())
+    own: float = events * sum(record["flops_per_event"].values())
     return own + float(record.get("pretrained", {}).get("flops", 0.0))
 
 

@@ -131,7 +131,7 @@ class PET2Pretraining(PET2):
         """Velocities (B, N, 4) of noised tokens at ``time`` (B,), 0 in padded places."""
         packing = Packing.of(mask)
         rows = self.body(tokens, type, globals, packing, time)
-        found = self.generator(*rows, labels[packing.order], self.n_front)
+        found: Tensor = self.generator(*rows, labels[packing.order], self.n_front)
         flat = found.new_zeros(mask.numel(), len(KINEMATICS)).index_copy(0, packing.rows, found)
         return flat.view(*mask.shape, len(KINEMATICS))
 

@@ -231,7 +231,7 @@ class Running:
         own = training_flops({name: value for name, value in record.items() if name != "pretrained"})
         if whole is None or own is None:
             raise DataError("this run does not say what it cost", where=folder, expected="a model of particle clouds")
-        return round(record["epochs"] * whole / own)
+        return round(float(record["epochs"]) * whole / own)
 
     def _calibrate(self, name: str, data: Path) -> None:
         """A model that a temperature does not fit stays as it is: that is a result, not the end of a study."""

@@ -163,7 +163,7 @@ class Jets:
         along = (origin[:, :2] * p4[:, :2]).sum(axis=1) / pt  # mm in the transverse plane from the closest point
         d0 = (origin[:, 1] * p4[:, 0] - origin[:, 0] * p4[:, 1]) / pt
         dz = origin[:, 2] - along * p4[:, 2] / pt
-        found = {}
+        found: dict[str, Floats] = {}
         for name, value, (constant, at_one_gev) in (
             ("d0", d0, self.config.d0_resolution),
             ("dz", dz, self.config.dz_resolution),
