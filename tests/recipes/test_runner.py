@@ -389,8 +389,8 @@ def test_a_model_whose_events_cannot_be_made_is_left_out_with_those_that_need_it
     found = left_out(load_study("minerva", "smoke"))
     assert "no chromo here" in found["jets"]
     assert set(found) == {"jets", "few-pretrained", "some-pretrained", "few-random-long", "some-random-long"}
-    assert "needs jets" in found["few-pretrained"]
-    assert "needs few-pretrained" in found["few-random-long"]
+    assert "takes a part of jets" in found["few-pretrained"]
+    assert "spends what few-pretrained costs" in found["few-random-long"]
 
 
 def test_a_cost_that_is_not_known_cannot_be_spent(tmp_path, monkeypatch):

@@ -163,7 +163,7 @@ def test_of_several_seeds_each_takes_from_and_spends_its_own(tmp_path):
     ("changed", "said"),
     [
         ({"jets": {**JETS["models"]["jets"], "events": "jts"}}, "trained on 'jts'.*jets"),
-        ({"jets": {**JETS["models"]["jets"], "spends": "tuned"}}, "'tuned', which is not an earlier model"),
+        ({"jets": {**JETS["models"]["jets"], "spends": "tuned"}}, "'tuned-seed1', which is not an earlier model"),
     ],
 )
 def test_wrong_events_and_costs_are_refused(tmp_path, changed, said):

@@ -70,11 +70,13 @@ def left_out(study: Study) -> dict[str, str]:
     left out itself."""
     found: dict[str, str] = {}
     for name, plan in study.models.items():
-        lost = [other for other in (*plan.takes.values(), plan.spends) if other in found]
+        lost = [f"it takes a part of {other}, which is left out" for other in plan.takes.values() if other in found]
+        if plan.spends in found:
+            lost.append(f"it spends what {plan.spends} costs, which is left out")
         missing = _missing(study.training(name)) if plan.train else _missing_run(plan.run)
         if plan.events != TEST:
             missing = missing or _missing_simulation(study.sets[plan.events])
-        reason = f"it needs {lost[0]}, which is left out" if lost else missing
+        reason = lost[0] if lost else missing
         if reason:
             found[name] = reason
     return found

@@ -163,8 +163,6 @@ class Keeper(TrainerCallback, ExportableState):
             self.progress(state.global_step, state.max_steps)
         between = args.eval_steps if self.config.evaluate_steps else state.max_steps // self.config.epochs
         at_end = state.global_step % between == 0 or state.global_step == state.max_steps
-        if self.config.evaluate_steps and state.global_step == state.max_steps:
-            control.should_evaluate = True  # the last weights are compared, too
         self.stopping = _anyone(self.asked_to_stop, args)
         due = _agreed(time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes, args)
         every = self.config.checkpoint_steps
