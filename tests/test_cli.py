@@ -10,12 +10,15 @@ from nuadapt.cli import main
 
 COMMANDS = [
     ["simulate", "lartpc"],
+    ["simulate", "minerva"],
+    ["simulate", "jets"],
     ["ingest"],
     ["export"],
     ["info"],
     ["validate", "store"],
     ["validate", "simulation"],
     ["train"],
+    ["pretrain"],
     ["calibrate"],
     ["evaluate"],
     ["predict"],
@@ -159,3 +162,16 @@ def test_model_info_of_what_is_not_there(run, words, expected):
     assert code == 2
     assert expected in err
     assert "Traceback" not in err
+
+
+def test_wrong_jets_and_pretrainings_are_explained(run, tmp_path):
+    code, _, err = run("simulate", "jets", "--out", tmp_path / "jets.h5", "radus=0.4")
+    assert code == 2
+    assert "radius" in one_paragraph(err)
+    code, _, err = run("simulate", "jets", "--out", tmp_path / "jets.h5", "classes=[quark, higgs]")
+    assert code == 2
+    assert "gluon" in one_paragraph(err)
+    code, _, err = run("pretrain", "pion-smoke", "--data", tmp_path / "jets.h5", "--out", tmp_path / "run")
+    assert code == 2
+    assert "pet2-small-pretraining" in one_paragraph(err)
+    assert not list(tmp_path.iterdir())

@@ -75,6 +75,7 @@ class Stage:
         self.asked: list[str] = []
         self.towers: list[str] = []
         self.page: dict = {}
+        self.epochs: dict = {}
         self.fails = ""
         for place in (
             "training.fit.train",
@@ -103,6 +104,20 @@ class Stage:
         self.note(f"train {out.name}")
         self.towers.append(config.language.tower)
         out.mkdir(parents=True, exist_ok=True)
+
+    def priced(self, config, data, out, progress) -> None:
+        """In place of :meth:`train`: runs that say what they cost; an event of jets costs ten times one of ours."""
+        self.train(config, data, out, progress)
+        jets = data.stem == "jets"
+        record = {
+            "flops_per_event": {"forward": 10.0 if jets else 1.0, "backward": 20.0 if jets else 2.0},
+            "epochs": config.epochs,
+            "data": {"events": {"train": {"a": 100}}},
+        }
+        if config.pretrained.checkpoint:
+            record["pretrained"] = {"flops": 30.0 * 100 * 2}
+        (out / "record.json").write_text(json.dumps(record))
+        self.epochs[out.name] = (config.epochs, data.stem, config.pretrained.checkpoint)
 
     def calibrate(self, run, data, progress) -> None:
         self.note(f"calibrate {run.name}")
@@ -329,3 +344,60 @@ def test_a_summary_counts_by_class_and_weight(tiny):
     summary = summarise(table)
     assert sum(summary["predicted"].values()) == len(table)
     assert summary["accuracy"] == pytest.approx((table.label == table.truth).mean())
+
+
+TRANSFER = {
+    "title": "Transfer",
+    "detector": "minerva",
+    "sets": {"jets": {"detector": "jets"}},
+    "models": {
+        "jets": {
+            "train": "pretrain-smoke",
+            "events": "jets",
+            "calibrate": False,
+            "evaluate": [],
+            "words": ["epochs=2"],
+        },
+        "tuned": {"train": "transfer-smoke", "takes": {"pretrained.checkpoint": "jets"}, "words": ["epochs=5"]},
+        "long": {"train": "transfer-smoke", "spends": "tuned"},
+        "longer": {"train": "transfer-smoke", "spends": "long"},
+    },
+    "scales": {"smoke": {"events": 30, "set_events": {"jets": 20}}},
+}
+
+
+def test_a_model_spends_what_another_cost(tmp_path, monkeypatch):
+    """2 epochs of 100 jets at 30 operations cost what 20 epochs of 100 events at 3 do."""
+    stage = Stage(monkeypatch)
+    monkeypatch.setattr("nuadapt.training.fit.train", stage.priced)
+    monkeypatch.setattr("nuadapt.recipes.runner._missing_simulation", lambda events: "")
+    monkeypatch.setattr("nuadapt.sources.simulation.run.Jets.tools", staticmethod(dict))
+    run(tmp_path, TRANSFER)
+    assert stage.epochs["jets"] == (2, "jets", "")
+    assert stage.epochs["tuned"][:2] == (5, "events")
+    assert stage.epochs["tuned"][2].endswith("models/jets")
+    assert stage.epochs["long"] == (25, "events", "")
+    assert stage.epochs["longer"] == (25, "events", "")
+    assert not any("jets" in what for what in stage.asked if what.startswith(("evaluate", "calibrate")))
+
+
+def test_a_model_whose_events_cannot_be_made_is_left_out_with_those_that_need_it(monkeypatch):
+    def missing(*_):
+        raise MissingExtraError("no chromo here")
+
+    monkeypatch.setattr("nuadapt.sources.simulation.run.Jets", missing)
+    found = left_out(load_study("minerva", "laptop"))
+    assert "no chromo here" in found["jets"]
+    arms = {f"{size}-{arm}" for size in ("few", "some", "many") for arm in ("pretrained", "random-long")}
+    assert set(found) == {"jets", *arms}
+    assert "takes a part of jets" in found["few-pretrained"]
+    assert "spends what few-pretrained costs" in found["few-random-long"]
+
+
+def test_a_cost_that_is_not_known_cannot_be_spent(tmp_path, monkeypatch):
+    stage = Stage(monkeypatch)
+    monkeypatch.setattr("nuadapt.training.fit.train", stage.priced)
+    models = {"a": {"train": "transfer-smoke"}, "b": {"train": "transfer-smoke", "spends": "a"}}
+    monkeypatch.setattr("nuadapt.models.compute.training_flops", lambda record: None)
+    with pytest.raises(DataError, match="does not say what it cost"):
+        run(tmp_path, {**TRANSFER, "models": models})

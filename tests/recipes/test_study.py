@@ -126,3 +126,74 @@ def test_unknown_names_are_refused_with_the_nearest():
         load_study("cnm", "smoke")
     with pytest.raises(ConfigError, match="laptop"):
         load_study("cnn", "lapdop")
+
+
+JETS = {
+    "title": "Pretraining",
+    "detector": "minerva",
+    "simulation": ["response.noise_blobs=0.1"],
+    "sets": {"jets": {"detector": "jets", "simulation": ["radius=0.4"]}, "quiet": ["response.noise_blobs=0"]},
+    "models": {
+        "jets": {"train": "pretrain-{scale}", "events": "jets", "evaluate": []},
+        "tuned": {"train": "transfer-{scale}", "takes": {"pretrained.checkpoint": "jets"}, "seeds": 2},
+        "long": {"train": "transfer-{scale}", "spends": "tuned", "seeds": 2},
+    },
+    "scales": {"smoke": {"events": 30, "set_events": {"jets": 20, "quiet": 10}}},
+}
+
+
+def test_sets_may_be_of_another_simulation(tmp_path):
+    study = loaded(tmp_path, **JETS, evaluate=[{}])
+    assert (study.sets["jets"].events, study.sets["quiet"].events) == (20, 10)
+    assert study.sets["jets"].simulation.radius == 0.4
+    assert study.sets["quiet"].simulation.response.noise_blobs == 0
+    assert study.events.simulation.response.noise_blobs == 0.1
+    assert study.models["jets"].evaluate == ()
+
+
+def test_of_several_seeds_each_takes_from_and_spends_its_own(tmp_path):
+    models = loaded(tmp_path, **JETS, evaluate=[{}]).models
+    assert list(models) == ["jets", "tuned-seed1", "tuned-seed2", "long-seed1", "long-seed2"]
+    assert models["tuned-seed2"].takes == {"pretrained.checkpoint": "jets"}
+    assert [models[f"long-seed{seed}"].spends for seed in (1, 2)] == ["tuned-seed1", "tuned-seed2"]
+    assert models["long-seed2"].words == ("seed=2",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"jets": {**JETS["models"]["jets"], "events": "jts"}}, "trained on 'jts'.*jets"),
+        ({"jets": {**JETS["models"]["jets"], "spends": "tuned"}}, "'tuned-seed1', which is not an earlier model"),
+    ],
+)
+def test_wrong_events_and_costs_are_refused(tmp_path, changed, said):
+    with pytest.raises(ConfigError, match=said):
+        loaded(tmp_path, **{**JETS, "models": {**JETS["models"], **changed}}, evaluate=[{}])
+
+
+def test_a_set_without_a_number_of_events_is_refused(tmp_path):
+    scales = {"smoke": {"events": 30, "set_events": {"jets": 20}}}
+    with pytest.raises(ConfigError, match=r"set quiet.*0 events"):
+        loaded(tmp_path, **{**JETS, "scales": scales}, evaluate=[{}])
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_the_arms_of_the_transfer_question_differ_in_pretraining_and_epochs_alone(scale):
+    study = load_study("minerva", scale)
+    for size in ("few", "some", "many"):
+        arms = [f"{size}-random", f"{size}-pretrained", f"{size}-random-long"]
+        if arms[0] not in study.models:
+            continue
+        configs = [study.training(name).as_dict() for name in arms]
+        for config in configs:
+            config.pop("pretrained")
+        assert configs[0] == configs[1] == configs[2]  # the epochs of the last follow from what the second cost
+        assert study.models[arms[2]].spends == arms[1]
+        assert configs[0]["patience"] > 10 * configs[0]["epochs"], "equal steps need no early stopping"
+    steps = [
+        -(-c.train_events // c.batch_size) * c.epochs
+        for c in (
+            study.training(f"{size}-random") for size in ("few", "some", "many") if f"{size}-random" in study.models
+        )
+    ]
+    assert scale == "smoke" or max(steps) < 1.1 * min(steps)

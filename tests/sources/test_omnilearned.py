@@ -11,7 +11,7 @@ import pytest
 from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.checks import problems_of
-from nuadapt.events.cloud import Clouds, event_inputs, minerva_spec, token_inputs
+from nuadapt.events.cloud import JET_EXTRAS, Clouds, event_inputs, minerva_spec, token_inputs
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.store import EventStore, EventWriter, Layout
 from nuadapt.events.truth import pion_label
@@ -19,6 +19,7 @@ from nuadapt.sources import omnilearned
 from nuadapt.sources.formats import detect_format
 from nuadapt.sources.ingest import ingest
 from nuadapt.sources.reading import ReadReport
+from nuadapt.sources.simulation.jets.detector import SPEC
 
 
 def make_store(path: Path, n: int = 40, *, split: bool = True) -> Path:
@@ -187,7 +188,91 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
         omnilearned.export(store, tmp_path / "o")
     with pytest.raises(DataError, match="in a split"):
         omnilearned.export(EventStore(make_store(tmp_path / "n.h5", split=False)), tmp_path / "p")
+    recorded = EventStore(make_recorded(tmp_path / "r.h5"))
+    for task in ("", "class_id", "pion"):
+        with pytest.raises(DataError, match="no truth or class numbers"):
+            omnilearned.export(recorded, tmp_path / "q", task)
+    with pytest.raises(DataError, match="no truth or class numbers"):
+        omnilearned.export(store, tmp_path / "q", "class_id")
+
+
+def make_recorded(path: Path) -> Path:
+    """Two events of a detector without truth."""
+    spec, numbers = minerva_spec("beam"), np.arange(2)
+    columns = {name: np.ones(2) for name in spec.columns}
+    key = {"run": numbers * 0, "subrun": numbers * 0, "event": numbers, "source": numbers * 0, "entry": numbers}
+    cloud = Clouds.make(spec, np.arange(3), columns)
+    batch = EventBatch.make(key, ["a.root"], cloud=cloud, has_truth=False)
+    with EventWriter.create(path, Layout.of(batch), {}) as writer:
+        writer.append(batch)
+        writer.finish(numbers)
+    return path
+
+
+def make_jets(path: Path, n: int = 30) -> Path:
+    """Jets as `nuadapt simulate jets` stores them, of 1 to 60 particles, neutral ones without impact parameters."""
+    rng, counts = np.random.default_rng(6), 1 + 2 * np.arange(n)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    columns = {name: rng.normal(0, 0.3, offsets[-1]) for name in SPEC.columns}
+    columns["type"] = rng.integers(1, 9, offsets[-1])
+    for name in JET_EXTRAS:
+        columns[name][np.isin(columns["type"], [3, 4])] = np.nan
+    numbers = np.arange(n)
+    given = {"run": numbers * 0, "subrun": numbers * 0, "event": numbers, "source": numbers * 0, "entry": numbers}
+    given |= {
+        "class_id": numbers % 5,
+        "jet_pt": 500.0 + numbers,
+        "jet_eta": numbers / n,
+        "jet_mass": 80.0 * (numbers > 0),
+    }
+    batch = EventBatch.make(given, ["jets"], cloud=Clouds.make(SPEC, offsets, columns), has_truth=False)
+    with EventWriter.create(path, Layout.of(batch), {}) as writer:
+        writer.append(batch)
+        writer.finish(numbers % 3)
+    return path
+
+
+def test_simulated_jets_are_written_and_come_back(tmp_path: Path) -> None:
+    store = EventStore(make_jets(tmp_path / "jets.h5"))
+    assert omnilearned.export(store, tmp_path / "custom") == {}
+    rows = np.arange(0, 30, 3)
+    there, jets_there = store.read(rows).cloud, store.read(rows)
+    with h5py.File(tmp_path / "custom" / "train" / "events.h5") as file:
+        np.testing.assert_array_equal(file["pid"][:], rows % 5)
+        assert file["data"].shape == (10, 59, 9)
+        conditions = file["global"][:]
+    np.testing.assert_allclose(np.exp(conditions[:, 0]), jets_there["jet_pt"], rtol=1e-5)
+    np.testing.assert_allclose(np.exp(conditions[1:, 2]), 80.0, rtol=1e-5)
+    assert np.isfinite(conditions).all()
+    (back,) = omnilearned.read(tmp_path / "custom" / "train" / "events.h5", ReadReport())
+    assert (back.cloud.spec.types, back.cloud.spec.frame) == (SPEC.types, "jet")
+    np.testing.assert_array_equal(back["class_id"], rows % 5)
+    np.testing.assert_array_equal(back.cloud.offsets, there.offsets)
+    for name in there.spec.columns:
+        np.testing.assert_allclose(back.cloud.columns[name], np.nan_to_num(there.columns[name]), atol=1e-6)
+
+
+def test_the_package_s_own_loader_reads_jets(tmp_path: Path) -> None:
+    """Nine kinds with padding and four further inputs, as its command line expects; its generator reads how many."""
+    loader = pytest.importorskip("omnilearned.dataloader", reason="the omnilearned package is not installed")
+    omnilearned.export(EventStore(make_jets(tmp_path / "jets.h5")), tmp_path / "custom")
+    options = {"batch": 10, "distributed": False, "num_workers": 0, "shuffle": False}
+    options |= {"use_cond": True, "use_pid": True, "use_add": True, "num_add": 4}
+    (batch,) = loader.load_data("custom", str(tmp_path), dataset_type="train", **options)
+    assert {k: tuple(v.shape) for k, v in batch.items() if v is not None} == {
+        "X": (10, 59, 4), "y": (10,), "cond": (10, 4), "pid": (10, 59), "add_info": (10, 59, 4)
+    }  # fmt: skip
+    np.testing.assert_array_equal((100 * batch["cond"][:, -1]).int().numpy(), 1 + 2 * np.arange(0, 30, 3))
+    assert 1 <= int(batch["pid"][batch["X"][..., 2] != 0].min()) <= int(batch["pid"].max()) <= 8
+
+
+def test_foreign_jets_are_written_with_their_classes(tmp_path: Path) -> None:
     jets(tmp_path / "j.h5", 5)
     ingest([tmp_path / "j.h5"], tmp_path / "k.h5")
-    with pytest.raises(DataError, match="no clouds of reconstructed objects"):
-        omnilearned.export(EventStore(tmp_path / "k.h5"), tmp_path / "q")
+    store = EventStore(tmp_path / "k.h5")
+    omnilearned.export(store, tmp_path / "custom")
+    found = []
+    for split in SPLITS:
+        with h5py.File(tmp_path / "custom" / split / "events.h5") as file:
+            found += file["pid"][:].tolist() if "pid" in file else []
+    assert sorted(found) == [0, 1, 2, 3, 4]

@@ -94,10 +94,15 @@ class CloudSpec:
         return cls(str(given["frame"]), **lists)
 
 
+#: Token columns of jets that OmniLearned's datasets have beyond the kinematic four, and event-level columns of ours.
+JET_EXTRAS = ("tanh_d0", "d0_error", "tanh_dz", "dz_error")
+JET_FEATURES = ("jet_pt", "jet_eta", "jet_phi", "jet_mass")
+
+
 def minerva_spec(frame: str) -> CloudSpec:
     """The spec of MINERvA events, read or simulated, with angles in ``frame`` (detector or beam)."""
     types = tuple(t.name.lower() for t in TokenType if t != PADDING)
-    features = tuple(f.name for f in fields_of("feature") if f.name != "class_id")
+    features = tuple(f.name for f in fields_of("feature") if f.name not in (*JET_FEATURES, "class_id"))
     return CloudSpec(frame, types, ("dedx", "x", "y", "z", "time"), features)
 
 
@@ -190,27 +195,44 @@ def kinematics(p3: Array, energy: Array) -> dict[str, FloatArray]:
     return {name: column.astype(np.float32) for name, column in columns.items()}
 
 
-#: Names of the model inputs that :func:`token_inputs` makes.
+#: Token columns of MINERvA objects beyond the kinematic four.
+OBJECT_EXTRAS = ("dedx", "x", "y", "z", "time")
+#: Names of the model inputs that :func:`token_inputs` makes of these.
 TOKEN_INPUTS = ("eta", "phi", "log_pt", "log_e", "log_dedx", "x", "y", "z", "time")
 
 
-def token_inputs(clouds: Clouds, unit: str = "GeV") -> FloatArray:
-    """Continuous inputs of a MINERvA cloud scaled as in arXiv:2604.12364, (tokens, 9), columns TOKEN_INPUTS.
+def token_input_names(extras: Sequence[str]) -> tuple[str, ...]:
+    """Names of the columns that :func:`token_inputs` makes of tokens with these further columns.
 
-    Logarithms of pT and energy in ``unit`` (GeV as the OmniLearned models were trained with, or MeV as in the public
-    code); ln(|dE/dx| + 0.1) with dE/dx in MeV/cm, at most 100, unknown counting as 0 and undefined giving 0; positions
-    in 10 m and time in 10 us, unknown counting as 0.
+    >>> token_input_names(JET_EXTRAS)[4:]
+    ('tanh_d0', 'd0_error', 'tanh_dz', 'dz_error')
+    """
+    if set(OBJECT_EXTRAS) <= set(extras):
+        return TOKEN_INPUTS
+    return (*TOKEN_INPUTS[:4], *(name for name in TOKEN_FIELDS if name in extras))
+
+
+def token_inputs(clouds: Clouds, unit: str = "GeV") -> FloatArray:
+    """Continuous inputs of tokens, (tokens, F), columns as :func:`token_input_names` says.
+
+    Those of a MINERvA cloud are scaled as in arXiv:2604.12364; further columns of others stay as they are, and unknown
+    values count as 0. Logarithms of pT and energy in ``unit`` (GeV as the OmniLearned models were trained with, or MeV
+    as in the public code); ln(|dE/dx| + 0.1) with dE/dx in MeV/cm, at most 100, unknown counting as 0 and undefined
+    giving 0; positions in 10 m and time in 10 us, unknown counting as 0.
     """
     if unit not in ("GeV", "MeV"):
         raise ConfigError(f"unknown unit '{unit}'", expected="GeV or MeV")
     columns = {name: column.astype(np.float64) for name, column in clouds.columns.items()}
     for name in ("log_pt", "log_e"):
         columns[name] -= np.log(_MEV) if unit == "MeV" else 0.0
+    names = token_input_names(clouds.spec.extras)
+    if names != TOKEN_INPUTS:
+        return np.stack([np.nan_to_num(columns[name]) for name in names], axis=1).astype(np.float32)
     dedx = np.minimum(np.abs(np.nan_to_num(columns["dedx"])) / _MEV, 100.0)
     columns["log_dedx"] = np.where(np.isin(clouds.columns["type"], DEDX_TYPES), np.log(dedx + 0.1), 0.0)
     for name, scale in (("x", 1e3), ("y", 1e3), ("z", 1e3), ("time", 1e4)):
         columns[name] = np.nan_to_num(columns[name]) / scale
-    return np.stack([columns[name] for name in TOKEN_INPUTS], axis=1).astype(np.float32)
+    return np.stack([columns[name] for name in names], axis=1).astype(np.float32)
 
 
 #: Event-level inputs in the order of the public code, with the column and scaling of each: ``log`` is
@@ -260,7 +282,7 @@ def event_inputs(columns: Any, names: Sequence[str] = PAPER_EVENT_INPUTS) -> Flo
     Raises:
         ConfigError: a name that is not in EVENT_INPUTS.
     """
-    made = []
+    made: list[Array] = []
     for name in names:
         if name not in EVENT_INPUTS:
             raise ConfigError(f"unknown event input '{name}'", expected=nearest(name, EVENT_INPUTS))

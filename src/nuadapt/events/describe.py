@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nuadapt.errors import InputFileError
 from nuadapt.events.schema import FIELDS, SCHEMA_VERSION
 from nuadapt.events.splits import SPLITS
-from nuadapt.events.store import EventStore
+from nuadapt.events.store import EventStore, Layout
 from nuadapt.events.truth import FLAVOUR_TITLES, NO_LABEL, PION_TITLES, InteractionMode, flavour_label, pion_label
 from nuadapt.record import read_json
 
@@ -41,6 +41,13 @@ def _flatten(record: Any, prefix: str = "") -> list[list[str]]:
     return [row for key, value in record.items() for row in _flatten(value, f"{prefix}.{key}" if prefix else str(key))]
 
 
+def _truth(layout: Layout) -> str:
+    if layout.has_truth:
+        return "yes"
+    numbered = layout.cloud_spec is not None and "class_id" in layout.cloud_spec.features
+    return "class numbers only" if numbered else "no (recorded data)"
+
+
 def _describe_store(store: EventStore) -> Tables:
     layout, n = store.layout, len(store)
     rows = [
@@ -48,7 +55,7 @@ def _describe_store(store: EventStore) -> Tables:
         ["size", f"{store.path.stat().st_size / 1e6:.1f} MB"],
         ["events", f"{n}" + ("" if store.complete else "  (unfinished: the writer was interrupted or is at work)")],
         ["sources", ", ".join(store.sources[:5]) + (" ..." if len(store.sources) > 5 else "")],
-        ["truth", "yes" if layout.has_truth else "no (recorded data)"],
+        ["truth", _truth(layout)],
         ["particles", "yes" if layout.has_particles else "no"],
     ]
     if layout.map_spec:

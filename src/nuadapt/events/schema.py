@@ -155,6 +155,10 @@ _FEATURE = (
     Field("reco_vertex_x", "f4", "cm", "reconstructed interaction point", "feature", _NAN),
     Field("reco_vertex_y", "f4", "cm", "reconstructed interaction point, vertical axis", "feature", _NAN),
     Field("reco_vertex_z", "f4", "cm", "reconstructed interaction point, along the detector", "feature", _NAN),
+    Field("jet_pt", "f4", "GeV", "transverse momentum of the jet", "feature", _NAN),
+    Field("jet_eta", "f4", "", "pseudorapidity of the axis of the jet", "feature", _NAN),
+    Field("jet_phi", "f4", "rad", "azimuth of the axis of the jet", "feature", _NAN),
+    Field("jet_mass", "f4", "GeV", "invariant mass of the jet", "feature", _NAN),
     Field("class_id", "i4", "", "class number of a dataset that is no neutrino dataset", "feature", -1),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,18 @@ class StepFlops:
     def total(self) -> int:
         """Both directions."""
         return self.forward + self.backward
+
+
+def training_flops(record: Mapping[str, Any]) -> float | None:
+    """Operations of the training that a run's record tells of, with those of the pretraining that it began from.
+
+    None if the record does not say what an event costs.
+    """
+    if not record.get("flops_per_event"):
+        return None
+    events = float(record["epochs"]) * sum(record["data"]["events"]["train"].values())
+    own: float = events * sum(record["flops_per_event"].values())
+    return own + float(record.get("pretrained", {}).get("flops", 0.0))
 
 
 def step_flops(model: nn.Module, batch: Mapping[str, Tensor]) -> StepFlops:

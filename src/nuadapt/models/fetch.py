@@ -51,7 +51,7 @@ def checkpoint(given: str) -> Path:
     if given not in CHECKPOINTS:
         if not Path(given).is_file():
             raise InputFileError(
-                "no such checkpoint", where=given, expected=f"a file, or one of {', '.join(CHECKPOINTS)}"
+                "no such checkpoint", where=given, expected=f"a file, a run folder, or one of {', '.join(CHECKPOINTS)}"
             )
         return Path(given)
     place = place_of(given)

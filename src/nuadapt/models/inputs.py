@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError, DataError, nearest
 from nuadapt.events.batch import EventBatch
-from nuadapt.events.cloud import EVENT_INPUTS, PAPER_EVENT_INPUTS, TOKEN_INPUTS, CloudSpec, event_inputs, token_inputs
+from nuadapt.events.cloud import (
+    EVENT_INPUTS,
+    OBJECT_EXTRAS,
+    PAPER_EVENT_INPUTS,
+    CloudSpec,
+    event_columns,
+    event_inputs,
+    token_input_names,
+    token_inputs,
+)
 from nuadapt.events.pixelmap import ADDITIVE_UNITS, GreyTransform, PixelMaps
 
 
@@ -70,17 +79,23 @@ class PixelInput:
         return cls(views=views, coarsen=int(given["coarsen"]), grey=GreyTransform(**given["grey"]))
 
 
+#: Settings of a CloudInput that are lists of names.
+_LISTS = ("types", "globals", "extras")
+
+
 @dataclass(frozen=True, slots=True)
 class CloudInput:
     """What a model of clouds reads: all tokens of an event scaled as published, and event-level features.
 
-    ``types`` are those of the cloud, ``frame`` that of its angles, ``unit`` that of pT and energy in logarithms.
+    ``types`` are those of the cloud, ``frame`` that of its angles, ``extras`` its token columns beyond the kinematic
+    four, ``unit`` that of pT and energy in logarithms.
     """
 
     types: tuple[str, ...]
     frame: str
     globals: tuple[str, ...] = PAPER_EVENT_INPUTS
     unit: str = "GeV"
+    extras: tuple[str, ...] = OBJECT_EXTRAS
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.globals if name not in EVENT_INPUTS]
@@ -90,7 +105,13 @@ class CloudInput:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the token inputs."""
-        return TOKEN_INPUTS
+        return token_input_names(self.extras)
+
+    @classmethod
+    def of(cls, spec: CloudSpec, unit: str = "GeV") -> CloudInput:
+        """All that clouds of ``spec`` offer a model; the published event-level inputs where the clouds have them."""
+        there = set(event_columns()) <= set(spec.features)
+        return cls(spec.types, spec.frame, PAPER_EVENT_INPUTS if there else (), unit, spec.extras)
 
     def arrays(self, events: EventBatch) -> dict[str, npt.NDArray[Any]]:
         """``tokens`` (N, M, 9) float32, ``type`` (N, M), ``mask`` (N, M), ``globals`` (N, G) float32.
@@ -103,7 +124,8 @@ class CloudInput:
         self.check(events.cloud.spec)
         tokens, mask = events.cloud.dense(token_inputs(events.cloud, self.unit))
         kinds, _ = events.cloud.dense(events.cloud.columns["type"].astype(np.int64))
-        return {"tokens": tokens, "type": kinds, "mask": mask, "globals": event_inputs(events.columns, self.globals)}
+        of_events = event_inputs(events.columns, self.globals) if self.globals else np.empty((len(events), 0), "f4")
+        return {"tokens": tokens, "type": kinds, "mask": mask, "globals": of_events}
 
     def check(self, spec: CloudSpec) -> None:
         """Whether clouds of ``spec`` can be read.
@@ -116,19 +138,19 @@ class CloudInput:
                 f"these clouds have the types {', '.join(spec.types)} in the {spec.frame} frame",
                 expected=f"{', '.join(self.types)} in the {self.frame} frame, as in training",
             )
-        missing = [name for name in ("dedx", "x", "y", "z", "time") if name not in spec.extras]
+        missing = [name for name in self.extras if name not in spec.extras]
         if missing:
-            raise DataError(f"these tokens have no column '{missing[0]}'", expected=", ".join(TOKEN_INPUTS))
+            raise DataError(f"these tokens have no column '{missing[0]}'", expected=", ".join(self.columns))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for YAML and JSON."""
-        lists = {name: list(getattr(self, name)) for name in ("types", "globals")}
+        lists = {name: list(getattr(self, name)) for name in _LISTS}
         return {"frame": self.frame, "unit": self.unit, **lists}
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> CloudInput:
         """Inverse of :meth:`as_dict`."""
-        lists = {name: tuple(str(v) for v in given[name]) for name in ("types", "globals")}
+        lists = {name: tuple(str(v) for v in given[name]) for name in _LISTS if name in given}
         return cls(frame=str(given["frame"]), unit=str(given["unit"]), **lists)
 
 

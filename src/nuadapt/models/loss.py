@@ -21,7 +21,7 @@ def weighted_cross_entropy(
         smoothing: share of the target spread evenly over all classes (Szegedy et al., arXiv:1512.00567).
     """
     ce = F.cross_entropy(logits.float(), labels.long(), reduction="none", label_smoothing=smoothing)  # (B,)
-    return _weighted_mean(ce, weight, total)
+    return weighted_mean(ce, weight, total)
 
 
 def log_smooth_l1(energy: Tensor, targets: Tensor, weight: Tensor | None = None, total: Tensor | None = None) -> Tensor:
@@ -33,10 +33,11 @@ def log_smooth_l1(energy: Tensor, targets: Tensor, weight: Tensor | None = None,
         weight, total: as in :func:`weighted_cross_entropy`.
     """
     distance = F.smooth_l1_loss(energy.float().log1p(), targets.float().log1p(), reduction="none")  # (B,)
-    return _weighted_mean(distance, weight, total)
+    return weighted_mean(distance, weight, total)
 
 
-def _weighted_mean(each: Tensor, weight: Tensor | None, total: Tensor | None) -> Tensor:
+def weighted_mean(each: Tensor, weight: Tensor | None, total: Tensor | None) -> Tensor:
+    """sum(weight * each) / total of losses (B,); arguments as in :func:`weighted_cross_entropy`."""
     weight = torch.ones_like(each) if weight is None else weight.float()
     total = weight.sum() if total is None else total
     # A batch of zero weights has no say: its loss is 0, not 0 / 0.

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -230,10 +230,28 @@ def _merged(counts: list[tuple[int, int]]) -> Groups:
     return tuple(merged)
 
 
-class Body(nn.Module):
-    """The part that is pretrained: from a cloud to rows that know of each other."""
+class Fourier(nn.Module):
+    """A time from 0 to 1 as waves of fixed random frequencies, 0 at time 0 (names and draws of ``omnilearned``)."""
 
-    def __init__(self, preset: Mapping[str, Any], cloud: CloudShape) -> None:
+    freqs: Tensor
+    phases: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("freqs", 2 * math.pi * torch.randn(width))
+        self.register_buffer("phases", 2 * math.pi * torch.rand(width))
+
+    def forward(self, time: Tensor) -> Tensor:
+        """(B,) -> (B, width); phases of fast waves need all digits, so float32 whatever the rest is."""
+        at, freqs, phases = (part.to(torch.float32) for part in (time[:, None], self.freqs, self.phases))
+        waves = torch.cos(at * freqs + phases)
+        return time[:, None] * (math.sqrt(2) * waves).to(time.dtype)
+
+
+class Body(nn.Module):
+    """The part that is pretrained: from a cloud to rows that know of each other. A ``timed`` one may be told a time."""
+
+    def __init__(self, preset: Mapping[str, Any], cloud: CloudShape, *, timed: bool = False) -> None:
         super().__init__()
         width, heads = int(preset["width"]), int(preset["heads"])
         hidden = int(preset["mlp_ratio"] * width)
@@ -244,16 +262,21 @@ class Body(nn.Module):
         # The package wraps these three into sequences with a dropout of whole features, hence "0." in their names.
         self.cond_embed = nn.Sequential(MLP(cloud.n_globals, width, width)) if cloud.n_globals else None
         self.add_embed = nn.Sequential(MLP(len(self.further), hidden, width, bias=False)) if self.further else None
+        self.MPFourier = Fourier(width) if timed else None
+        self.time_embed = MLP(width, hidden, width, bias=False) if timed else None
         types = nn.Embedding(cloud.n_types + 1, width, padding_idx=0) if cloud.n_types else None
         self.pid_embed = nn.Sequential(types) if types is not None else None
         self.token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, int(preset["tokens"]), width), std=0.02))
         self.in_blocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(int(preset["depth"])))
         self.norm = DynamicTanh(width)
 
-    def forward(self, tokens: Tensor, type: Tensor, globals: Tensor, packing: Packing) -> tuple[Tensor, Groups]:
-        """Rows and groups of events in packed order; each event begins with its tokens and its event-level row.
+    def forward(
+        self, tokens: Tensor, type: Tensor, globals: Tensor, packing: Packing, time: Tensor | None = None
+    ) -> tuple[Tensor, Groups]:
+        """Rows and groups of events in packed order; each event begins with its tokens, time and event-level row.
 
-        Args as in :meth:`~nuadapt.models.cloud.CloudModel.forward`.
+        Args as in :meth:`~nuadapt.models.cloud.CloudModel.forward`; ``time`` (B,) of noised events. The package gives
+        events without noise the time 0, whose row it then takes for padding: the same as none.
         """
         given, groups = packing.pack(tokens), packing.groups
         x = given[:, self.kinematics]  # (R, 4)
@@ -263,6 +286,8 @@ class Body(nn.Module):
         if self.add_embed is not None:
             rows = rows + self.add_embed(given[:, self.further])
         front = self.token.expand(len(tokens), -1, -1)  # (B, T, D)
+        if time is not None and self.MPFourier is not None and self.time_embed is not None:
+            front = torch.cat([front, self.time_embed(self.MPFourier(time[packing.order])).unsqueeze(1)], dim=1)
         if self.cond_embed is not None:
             front = torch.cat([front, self.cond_embed(globals[packing.order]).unsqueeze(1)], dim=1)
         bias = None
@@ -301,6 +326,7 @@ class PET2(CloudModel):
     """Body and head for a task."""
 
     backbone = "body"
+    timed: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -314,9 +340,9 @@ class PET2(CloudModel):
             raise ConfigError(
                 f"num_coord {preset['num_coord']}", expected="2 (eta, phi) or 3 (eta, phi, ln pT) for distances"
             )
-        self.body = Body(preset, cloud)
+        self.body = Body(preset, cloud, timed=self.timed)
         self.classifier = Classifier(preset, self.n_scores)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def scores(self, tokens: Tensor, type: Tensor, mask: Tensor, globals: Tensor) -> Tensor:
         """Scores (B, n_scores)."""
@@ -324,7 +350,7 @@ class PET2(CloudModel):
         return packing.restore(self.classifier(*self.body(tokens, type, globals, packing)))
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """Xavier for linear layers, as the package does."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)

@@ -5,10 +5,12 @@ goes with the preset's ``representation``: ``n_views`` for ``pixelmap``, ``cloud
 :class:`~nuadapt.models.cloud.CloudShape`) for ``cloud``. Its model's ``forward(<inputs>, labels=..., weight=...,
 total=...)`` returns ``{"loss", "logits"}`` with class scores (B, C) as logits; that is all that training and
 inference ask of a model. The inputs are ``pixels``, or ``tokens, type, mask, globals``. A model of clouds that is
-built for no classes takes ``targets`` instead of labels and returns ``energy`` (B,). A family whose runs are more than
-one file of weights also has ``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``; one that can
-start from other things than a run of the same architecture has ``start(network, folder)``; one that is not trained by
-gradient descent has ``fit(network, preset, train, val, seed)``.
+built for no classes takes ``targets`` instead of labels and returns ``energy`` (B,). What a model returns beyond these
+are further terms of the loss for each event (B,). A family whose runs are more than one file of weights also has
+``save(network, weights, folder)`` and ``load(folder, record) -> nn.Module``; one that can start from other things than
+a run of the same architecture has ``start(network, folder)``; one that is not trained by gradient descent has
+``fit(network, preset, train, val, seed)``. One that has to know something of the events before its model is built has
+``measured(cloud, batch)``, whose values are added to the preset.
 """
 
 from __future__ import annotations
@@ -34,8 +36,11 @@ FAMILIES: dict[str, str] = {
     "mlp-global": "nuadapt.models.mlp",
     "transformer": "nuadapt.models.transformer",
     "pet2": "nuadapt.models.pet2",
+    "pet2-pretraining": "nuadapt.models.pet2_generator",
     "gbdt": "nuadapt.models.gbdt",
 }
+#: How the name of a family ends whose models learn beyond what they are asked, for others to begin from.
+PRETRAINING = "-pretraining"
 #: Representation -> name of the argument of ``build`` that describes it.
 READS: dict[str, str] = {"pixelmap": "n_views", "cloud": "cloud"}
 #: How the name of a preset ends that is a file of one's own.
@@ -51,10 +56,24 @@ def preset_names() -> tuple[str, ...]:
 def load_preset(name: str) -> dict[str, Any]:
     """The content of a preset: of nuadapt's own by name, or of a YAML file.
 
+    A preset that names another as its ``base`` has its values, and its own on top.
+
     Raises:
-        ConfigError: no preset of that name.
+        ConfigError: no preset of that name, or it is its own base.
         InputFileError: the file cannot be read.
     """
+    content, seen = _content(name), [name]
+    while "base" in content:
+        base = str(content.pop("base"))
+        if base in seen:
+            raise ConfigError(f"the preset '{base}' is its own base", where=name)
+        seen.append(base)
+        content = {**_content(base), **content}
+    return content
+
+
+def _content(name: str) -> dict[str, Any]:
+    """What stands in the file of a preset."""
     if name.endswith(PRESET_FILES):
         return read_yaml(Path(name))
     if name not in preset_names():

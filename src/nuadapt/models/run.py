@@ -179,7 +179,7 @@ def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
         ConfigError: unknown precision.
     """
     path = run_folder(path)
-    record = _checked_record(path)
+    record = finished_record(path)
     task = Task.from_dict(record["task"], where=path / "record.json")
     reads = input_from(record["input"])
     weights = path / "model.safetensors"
@@ -230,7 +230,12 @@ def _digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files)).hexdigest()[:8]
 
 
-def _checked_record(path: Path) -> dict[str, Any]:
+def finished_record(path: Path) -> dict[str, Any]:
+    """The record of a finished run folder.
+
+    Raises:
+        InputFileError: no such folder, an unfinished run, a damaged record.
+    """
     if not path.is_dir():
         raise InputFileError(
             "no such folder" if not path.exists() else "this is not a folder", where=path, next_step=_STEP

@@ -22,7 +22,7 @@ from nuadapt.errors import ConfigError, InputFileError, listed, nearest
 #: Layout of a checkpoint -> part of its names -> part of ours. Other parts (optimizer, epoch) hold no weights.
 #: omnilearned 0.2.0 stores one section for each part of the network, and an average over training steps of the body.
 KEY_MAPS: dict[str, dict[str, str]] = {
-    "nuadapt": {"body": "body", "classifier": "classifier"},
+    "nuadapt": {"body": "body", "classifier": "classifier", "generator": "generator"},
     "omnilearned": {"body": "body", "classifier_head": "classifier", "generator_head": "generator"},
     "omnilearned-ema": {"ema_body": "body", "classifier_head": "classifier", "ema_generator": "generator"},
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,9 +70,13 @@ def left_out(study: Study) -> dict[str, str]:
     left out itself."""
     found: dict[str, str] = {}
     for name, plan in study.models.items():
-        lost = [other for other in plan.takes.values() if other in found]
+        lost = [f"it takes a part of {other}, which is left out" for other in plan.takes.values() if other in found]
+        if plan.spends in found:
+            lost.append(f"it spends what {plan.spends} costs, which is left out")
         missing = _missing(study.training(name)) if plan.train else _missing_run(plan.run)
-        reason = f"it takes a part of {lost[0]}, which is left out" if lost else missing
+        if plan.events != TEST:
+            missing = missing or _missing_simulation(study.sets[plan.events])
+        reason = lost[0] if lost else missing
         if reason:
             found[name] = reason
     return found
@@ -91,6 +95,17 @@ def _missing(config: TrainingConfig) -> str:
         return "" if is_at_hand(source) else f"the weights of {source} are not on this machine; fetch them first."
     try:
         language_file()
+    except MissingExtraError as error:
+        return str(error)
+    return ""
+
+
+def _missing_simulation(events: EventSet) -> str:
+    """Why events cannot be simulated here; empty if they can."""
+    from nuadapt.sources.simulation.run import SimulationPlan
+
+    try:
+        SimulationPlan(events.simulation, events.seed, events.events).detector()
     except MissingExtraError as error:
         return str(error)
     return ""
@@ -153,7 +168,7 @@ class Running:
     def model(self, name: str) -> list[Path]:
         """Train one model and ask it everything; gives the folders of its evaluations."""
         plan = self.study.models[name]
-        data, run = self.events(TEST), self.run_folder(name)
+        data, run = self.events(plan.events), self.run_folder(name)
         if plan.train:
             self._train(name, data)
             if plan.calibrate:
@@ -196,9 +211,29 @@ class Running:
     def _train(self, name: str, data: Path) -> None:
         from nuadapt.training.fit import train
 
-        runs = {other: _place(self.run_folder(other)) for other in self.study.models[name].takes.values()}
+        plan = self.study.models[name]
+        runs = {other: _place(self.run_folder(other)) for other in plan.takes.values()}
+        config = self.study.training(name, runs)
+        if plan.spends:
+            config = replace(config, epochs=self._epochs(plan.spends))
         with self.progress_bar(f"{name}: training") as update:
-            train(self.study.training(name, runs), data, self.run_folder(name), progress=update)
+            train(config, data, self.run_folder(name), progress=update)
+
+    def _epochs(self, model: str) -> int:
+        """Epochs of an earlier model's training that cost what it cost, with the pretraining that it began from.
+
+        Raises:
+            DataError: its record does not say what it cost.
+        """
+        from nuadapt.models.compute import training_flops
+
+        folder = self.run_folder(model)
+        record = read_json(folder / "record.json")
+        whole = training_flops(record)
+        own = training_flops({name: value for name, value in record.items() if name != "pretrained"})
+        if whole is None or own is None:
+            raise DataError("this run does not say what it cost", where=folder, expected="a model of particle clouds")
+        return round(float(record["epochs"]) * whole / own)
 
     def _calibrate(self, name: str, data: Path) -> None:
         """A model that a temperature does not fit stays as it is: that is a result, not the end of a study."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from nuadapt.errors import ConfigError, nearest
 from nuadapt.evaluation.explain.stage import ExplainConfig
 from nuadapt.settings import apply_words, build, read_yaml
+from nuadapt.sources.simulation.jets.config import JetsConfig
 from nuadapt.sources.simulation.lartpc import LArTPCConfig
 from nuadapt.sources.simulation.minerva.config import MinervaConfig
 from nuadapt.training.config import TrainingConfig, load_recipe
@@ -23,6 +24,7 @@ from nuadapt.training.config import TrainingConfig, load_recipe
 TEST = "test"
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")  # of folders and files
 _SCALE = "{scale}"
+_MANY = 12  # models whose limits a heading still names one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class EventSet:
 
     events: int
     seed: int
-    simulation: LArTPCConfig | MinervaConfig
+    simulation: LArTPCConfig | MinervaConfig | JetsConfig
 
     def as_dict(self) -> dict[str, Any]:
         """All that decides what is in the file."""
@@ -61,6 +63,8 @@ class ModelPlan:
     run: str = ""  # or a finished run: a model that comes with nuadapt, or a folder
     words: tuple[str, ...] = ()  # settings of the recipe that are changed, as key=value
     takes: dict[str, str] = field(default_factory=dict)  # setting of the recipe -> earlier model whose run it is given
+    events: str = TEST  # the study's own events, or the further set that it is trained on
+    spends: str = ""  # earlier model: trained in as many epochs as cost what that one did, with all that it takes
     calibrate: bool = True  # on the validation events
     evaluate: tuple[EvaluationPlan, ...] = (EvaluationPlan(),)
     explain: ExplainConfig | None = None  # reasons and evidence on the test events
@@ -89,7 +93,11 @@ class Study:
                 raise ConfigError(f"'{name}' cannot name a model or a set of events", expected="such as vlm-rank-8")
         earlier: list[str] = []
         for name, plan in self.models.items():
-            for other in plan.takes.values():
+            if plan.events not in (TEST, *self.sets):
+                raise ConfigError(
+                    f"model '{name}' is trained on '{plan.events}'", expected=nearest(plan.events, self.sets)
+                )
+            for other in (*plan.takes.values(), *([plan.spends] if plan.spends else [])):
                 if other not in earlier:
                     raise ConfigError(
                         f"model '{name}' takes something from '{other}', which is not an earlier model of this scale",
@@ -122,7 +130,10 @@ class Study:
     def heading(self) -> str:
         """Title of the report: also which models saw only a part of the training events."""
         limits = {name: self.training(name).train_events for name, plan in self.models.items() if plan.train}
-        fewer = ", ".join(f"{name} {n}" for name, n in limits.items() if n)
+        limited = {name: n for name, n in limits.items() if n}
+        fewer = ", ".join(f"{name} {n}" for name, n in limited.items())
+        if len(limited) > _MANY:
+            fewer = f"{min(limited.values())} to {max(limited.values())} in {len(limited)} of {len(limits)} models"
         size = f"{self.scale} scale, {self.events.events} events"
         return f"{self.title} ({size}{f'; training events at most: {fewer}' if fewer else ''})"
 
@@ -131,6 +142,8 @@ class Study:
         models = {
             name: {
                 "training": self.training(name).of_result() if plan.train else plan.run,
+                **({"events": plan.events} if plan.events != TEST else {}),
+                **({"spends": plan.spends} if plan.spends else {}),
                 "calibrate": plan.calibrate,
                 "explain": asdict(plan.explain) if plan.explain else None,
             }
@@ -145,9 +158,25 @@ class _Scale:
     """One entry of ``scales`` in the file. What it says of a model or of evaluations goes before the study's own."""
 
     events: int = 0
-    set_events: int = 1000  # of each further set
+    set_events: int | dict[str, int] = 1000  # of each further set, or by name
     models: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # none named: all, in the study's order
     evaluate: tuple[dict[str, Any], ...] = ()
+
+
+Detector = Literal["lartpc", "minerva", "jets"]
+_DETECTORS: dict[str, type[LArTPCConfig | MinervaConfig | JetsConfig]] = {
+    "lartpc": LArTPCConfig,
+    "minerva": MinervaConfig,
+    "jets": JetsConfig,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """One entry of ``sets``; a list of settings stands for one that has only these."""
+
+    simulation: tuple[str, ...] = ()  # settings, on top of those of the study if the simulation is the same
+    detector: Literal["", "lartpc", "minerva", "jets"] = ""  # whose simulation makes the events; none: the study's
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +185,9 @@ class _File:
 
     title: str = ""
     seed: int = 1  # of the events; further sets have the next one, so that no event is shared with the training
-    detector: Literal["lartpc", "minerva"] = "lartpc"  # whose simulation makes the events
+    detector: Detector = "lartpc"  # whose simulation makes the events
     simulation: tuple[str, ...] = ()  # settings of the simulation, of all events
-    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # further events: name -> settings on top of those
+    sets: dict[str, tuple[str, ...] | dict[str, Any]] = field(default_factory=dict)  # further events by name
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     evaluate: tuple[dict[str, Any], ...] = ({"events": TEST},)  # of every model that has none of its own
     scales: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -206,12 +235,7 @@ def load_study(name: str | Path, scale: str) -> Study:
         models=_by_seed(
             {n: _model({**given.models[n]}, more or {}, asked, f"{where}, model {n}") for n, more in chosen.items()}
         ),
-        sets={
-            n: _events(
-                size.set_events, given.seed + 1, (*given.simulation, *words), given.detector, f"{where}, set {n}"
-            )
-            for n, words in given.sets.items()
-        },
+        sets={n: _further(n, given, size, f"{where}, set {n}") for n in given.sets},
         folder=path.parent,
     )
 
@@ -219,20 +243,33 @@ def load_study(name: str | Path, scale: str) -> Study:
 def _events(events: int, seed: int, words: Sequence[str], detector: str, where: str) -> EventSet:
     if events < 1:
         raise ConfigError(f"{events} events", where=where, expected="at least 1")
-    settings = apply_words({}, words)
-    if detector == "minerva":
-        return EventSet(events, seed, build(MinervaConfig, settings, where=where))
-    return EventSet(events, seed, build(LArTPCConfig, settings, where=where))
+    return EventSet(events, seed, build(_DETECTORS[detector], apply_words({}, words), where=where))
+
+
+def _further(name: str, given: _File, size: _Scale, where: str) -> EventSet:
+    """A further set of events."""
+    entry = given.sets[name]
+    own = build(_Set, entry, where=where) if isinstance(entry, dict) else _Set(entry)
+    detector = own.detector or given.detector
+    words = (*given.simulation, *own.simulation) if detector == given.detector else own.simulation
+    events = size.set_events.get(name, 0) if isinstance(size.set_events, dict) else size.set_events
+    return _events(events, given.seed + 1, words, detector, where)
 
 
 def _by_seed(models: Mapping[str, ModelPlan]) -> dict[str, ModelPlan]:
-    """Models of several seeds as one model each; the others as they are."""
+    """Models of several seeds as one model each; the others as they are.
+
+    What one of them spends or takes from a model of several seeds is of the same seed.
+    """
     found = {}
     for name, plan in models.items():
-        if plan.seeds == 1:
-            found[name] = plan
-        for seed in range(1, plan.seeds + 1) if plan.seeds > 1 else ():
-            found[f"{name}-seed{seed}"] = replace(plan, seeds=1, words=(*plan.words, f"seed={seed}"))
+        for seed in range(1, plan.seeds + 1):
+            of = {other: f"{other}-seed{seed}" for other, one in models.items() if one.seeds > 1}
+            takes = {key: of.get(other, other) for key, other in plan.takes.items()}
+            one = replace(plan, seeds=1, takes=takes, spends=of.get(plan.spends, plan.spends))
+            several = plan.seeds > 1
+            own = f"{name}-seed{seed}" if several else name
+            found[own] = replace(one, words=(*plan.words, f"seed={seed}")) if several else one
     return found
 
 

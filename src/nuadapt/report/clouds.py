@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nuadapt.record import read_json
+from nuadapt.report import transfer
 from nuadapt.report.loading import EnergyEvaluation, Evaluation, Training
 from nuadapt.report.style import RUN_LOOKS, add_label, new_figure, styled, title
 
@@ -92,12 +93,16 @@ def _number(value: float | None) -> str:
 
 def markdown(loaded: Sequence[Evaluation], energies: Sequence[EnergyEvaluation]) -> str:
     """The tables of this module in Markdown; empty without any."""
-    text = ""
-    if groups := signal_rows(with_physics(loaded)):
+    text, found = "", with_physics(loaded)
+    arms = transfer.arms_of(found)
+    compared = {arm.evaluation.path for arm in arms}
+    if groups := signal_rows([(e, physics) for e, physics in found if e.path not in compared]):
         rows = [[signal, model, *cells] for signal, of in groups for model, cells in of]
         text += "\n" + _table(("signal", "model", *SIGNAL_COLUMNS), rows)
     if rows := [[name, *cells] for name, cells in energy_rows([e for e in energies if "estimates" in e.metrics])]:
         text += "\n" + _table(("estimate", *ENERGY_COLUMNS), rows)
+    if rows := [[name, *cells] for name, cells in transfer.rows(arms)]:
+        text += "\n" + _table(("pretraining", *transfer.COLUMNS), rows)
     return text
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nuadapt import __version__
 from nuadapt.errors import DataError, InputFileError, OutputError
-from nuadapt.report import clouds, figures
+from nuadapt.report import clouds, figures, transfer
 from nuadapt.report.event_display import draw_event
 from nuadapt.report.explanations import (
     HABIT_COLUMNS,
@@ -82,6 +82,7 @@ class Physics:
 
     signals: list[tuple[str, list[tuple[str, list[str]]]]]
     energies: list[tuple[str, list[str]]]
+    transfer: list[tuple[str, list[str]]]
     notes: list[str]
     figures: list[Picture]
 
@@ -159,6 +160,7 @@ def make_report(
             physics=_physics(loaded, energies, trainings, out / "figures"),
             signal_headings=clouds.SIGNAL_COLUMNS,
             energy_headings=clouds.ENERGY_COLUMNS,
+            transfer_headings=transfer.COLUMNS,
             extra=extra,
             definitions=_definitions(loaded),
             version=__version__,
@@ -232,8 +234,11 @@ def _physics(
 ) -> Physics | None:
     """Clouds in physics terms; None where there is nothing of the kind."""
     found = clouds.with_physics(loaded)
+    arms = transfer.arms_of(found)
+    compared = {arm.evaluation.path for arm in arms}
+    found = [(e, physics) for e, physics in found if e.path not in compared]
     scored = [e for e in energies if "estimates" in e.metrics]
-    if not found and not scored:
+    if not found and not scored and not arms:
         return None
     pictures = []
     words = "Both select events by one rule; the model's threshold lets as much background through as the cuts do. "
@@ -251,11 +256,13 @@ def _physics(
         figure = clouds.energy_histograms(scored)
         pictures.append(_picture(figure, place / "energy-histograms", "Distributions of estimate over truth", words))
     words = "One line per training; a multiplication and an addition are two operations, frozen parts are not counted."
-    for task, runs in clouds.with_cost(trainings).items():
+    for task, runs in clouds.with_cost(transfer.without_arms(trainings)).items():
         figure = clouds.loss_by_compute(runs)
         pictures.append(_picture(figure, place / f"loss-compute-{task}", f"Loss and compute, {task}", words))
+    if arms:
+        pictures.append(_picture(transfer.figure(arms), place / "transfer", "Pretraining", transfer.words(arms)))
     notes = clouds.coverage_words(scored)
-    return Physics(clouds.signal_rows(found), clouds.energy_rows(scored), notes, pictures)
+    return Physics(clouds.signal_rows(found), clouds.energy_rows(scored), transfer.rows(arms), notes, pictures)
 
 
 def _comparison(loaded: Sequence[Evaluation], place: Path) -> list[Picture]:

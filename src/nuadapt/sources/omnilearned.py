@@ -24,10 +24,14 @@ from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError, 
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.cloud import (
     DEDX_TYPES,
+    JET_EXTRAS,
+    JET_FEATURES,
     MAX_ETA,
+    OBJECT_EXTRAS,
     PAPER_EVENT_INPUTS,
     Clouds,
     CloudSpec,
+    event_columns,
     event_inputs,
     token_inputs,
 )
@@ -39,13 +43,14 @@ from nuadapt.sources.reading import Progress, ReadReport, existing_file
 
 Array = npt.NDArray[Any]
 _KINEMATICS = ("eta", "phi", "log_pt", "log_e")
-#: Additional inputs of the package's jets, and of our own files (as scaled by ``token_inputs``).
-JET_EXTRAS = ("tanh_d0", "d0_error", "tanh_dz", "dz_error")
+#: Additional inputs of our own files of reconstructed objects, as scaled by ``token_inputs``.
 _OWN_EXTRAS = ("log_dedx", "x", "y", "z", "time")
 _OWN_SPEC = "nuadapt_cloud_spec"
 _STEP = 4096  # events; jets have up to 150 tokens
 _NOT_PADDING = 1e-6
-TASKS = ("pion", "flavour", "available_energy_minerva_ml")
+_LEAST_MASS = 1e-3  # GeV inside the logarithm: a jet of one massless particle
+CLASS_NUMBERS = "class_id"
+TASKS = ("pion", "flavour", "available_energy_minerva_ml", CLASS_NUMBERS)
 
 
 def looks_like(path: Path) -> bool:
@@ -112,7 +117,8 @@ def _batch(file: Any, at: slice, spec: CloudSpec, path: Path, report: ReadReport
     if columns["type"].max(initial=1) > len(spec.types) or columns["type"].min(initial=1) < 1:
         raise InputFileError("a particle type outside the range of the file's first events", where=path)
     extras = rows[:, data.shape[2] - len(spec.extras) :]
-    columns |= _unscaled(extras, columns["type"]) if own else dict(zip(spec.extras, extras.T, strict=True))
+    scaled = own and spec.extras == OBJECT_EXTRAS
+    columns |= _unscaled(extras, columns["type"]) if scaled else dict(zip(spec.extras, extras.T, strict=True))
     cloud = Clouds.make(spec, offsets_of(good.sum(axis=1)), columns)
     n, zeros = len(data), np.zeros(len(data), dtype=np.int64)
     entry = at.start + np.arange(n)
@@ -133,23 +139,26 @@ def _unscaled(values: Array, kind: Array) -> dict[str, Array]:
     return {"dedx": dedx} | {name: values[:, i + 1] * scale for i, (name, scale) in enumerate(scaled)}
 
 
-def export(store: EventStore, out: Path, task: str = "pion", *, progress: Progress | None = None) -> dict[str, int]:
-    """Write a store of MINERvA clouds as ``out/{train,val,test}/events.h5``; events left out, by reason.
+def export(store: EventStore, out: Path, task: str = "", *, progress: Progress | None = None) -> dict[str, int]:
+    """Write a store of clouds as ``out/{train,val,test}/events.h5``; events left out, by reason.
 
-    ``data`` has the kinematics, the type (1 and up) and the five additional inputs, ``global`` the 15 event-level
-    inputs and the number of tokens, ``pid`` the class of the task or the target energy in GeV. The package's loader
-    finds them as dataset "custom" under the folder that holds ``out``, if that is named custom.
+    ``data`` has the kinematics, the type (1 and up) and the additional inputs of :func:`token_inputs`, ``global`` the
+    event-level ones and the number of tokens last, ``pid`` the class of the task or the target energy in GeV. Without a
+    task this is the class number, where the events have one, else the pion class. The package's loader finds the files
+    as dataset "custom" under the folder that holds ``out``, if that is named custom.
 
     Raises:
         ConfigError: an unknown task.
         DataError: no clouds, no truth, or no splits in the store.
         OutputError: ``out`` exists or is not writable.
     """
+    spec = store.layout.cloud_spec
+    task = task or (CLASS_NUMBERS if CLASS_NUMBERS in store.layout.columns else "pion")
     if task not in TASKS:
         raise ConfigError(f"unknown task '{task}'", expected=nearest(task, TASKS))
-    spec = store.layout.cloud_spec
-    if spec is None or "dedx" not in spec.extras or not store.layout.has_truth:
-        raise DataError("these events have no clouds of reconstructed objects with truth", where=store.path)
+    answered = CLASS_NUMBERS in store.layout.columns if task == CLASS_NUMBERS else store.layout.has_truth
+    if spec is None or not answered:
+        raise DataError("these events have no clouds, or no truth or class numbers", where=store.path)
     out = Path(out)
     refuse_existing(out)
     left_out: dict[str, int] = {}
@@ -193,6 +202,8 @@ def _write(store: EventStore, rows: Array, path: Path, task: str, length: int, l
 
 
 def _labels(batch: EventBatch, task: str) -> Array:
+    if task == CLASS_NUMBERS:
+        return batch[CLASS_NUMBERS].astype(np.int64)
     if task == "pion":
         return pion_label(batch["current"], batch["n_charged_pions"], batch["n_neutral_pions"]).astype(np.int64)
     if task == "flavour":
@@ -201,17 +212,29 @@ def _labels(batch: EventBatch, task: str) -> Array:
 
 
 def _arrays(batch: EventBatch, length: int) -> dict[str, Array]:
-    """``data`` (N, length, 10) and ``global`` (N, 16) of a batch."""
+    """``data`` (N, length, F) and ``global`` (N, G) of a batch."""
     if batch.cloud is None:
         raise DataError("these events have no clouds")
     inputs, kind = token_inputs(batch.cloud), batch.cloud.columns["type"].astype(np.float32)
     values = np.column_stack([inputs[:, :4], kind, inputs[:, 4:]])
     values[:, 2] = np.where(values[:, 2] == 0, _NOT_PADDING, values[:, 2])
-    multiplicity = np.diff(batch.cloud.offsets).astype(np.float32)
-    return {
-        "data": batch.cloud.dense(values, length)[0],
-        "global": np.column_stack([event_inputs(batch.columns), multiplicity]),
-    }
+    return {"data": batch.cloud.dense(values, length)[0], "global": _conditions(batch, np.diff(batch.cloud.offsets))}
+
+
+def _conditions(batch: EventBatch, multiplicity: Array) -> Array:
+    """Event-level inputs (N, G), the number of tokens last.
+
+    Of jets they are ln(pT / GeV), pseudorapidity, ln(m / GeV) and the number of tokens / 100. The generator of the
+    package multiplies that by 100 and cuts it to a whole number; half a token is added, so that it is the right one.
+    """
+    if set(JET_FEATURES) <= set(batch.columns):
+        mass = np.maximum(batch["jet_mass"], _LEAST_MASS)
+        values = [np.log(batch["jet_pt"]), batch["jet_eta"], np.log(mass), (multiplicity + 0.5) / 100]
+    elif set(event_columns()) <= set(batch.columns):
+        values = [event_inputs(batch.columns), multiplicity]
+    else:
+        values = [multiplicity]
+    return np.column_stack(values).astype(np.float32)
 
 
 def _append(file: Any, arrays: dict[str, Array]) -> None:

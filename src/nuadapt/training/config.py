@@ -12,7 +12,7 @@ from nuadapt.errors import ConfigError, nearest
 from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.events.tasks import TASK_FILES, task_names
 from nuadapt.models.adaptation import Adaptation
-from nuadapt.models.registry import PRESET_FILES, preset_names
+from nuadapt.models.registry import PRESET_FILES, PRETRAINING, load_preset, preset_names
 from nuadapt.settings import apply_words, build, read_yaml
 
 #: Settings without influence on the result.
@@ -81,8 +81,8 @@ class LanguageConfig:
 class PretrainedConfig:
     """Weights of another training under a model of clouds, and how they are adapted."""
 
-    checkpoint: str = ""  # a file, or the name of one that `nuadapt fetch` knows; none: random weights
-    layout: Literal["omnilearned", "omnilearned-ema", "nuadapt"] = "omnilearned"  # how its tensors are named
+    checkpoint: str = ""  # a file, a run folder, or the name of one that `nuadapt fetch` knows; none: random weights
+    layout: Literal["omnilearned", "omnilearned-ema", "nuadapt"] = "omnilearned"  # how tensors of a file are named
     at_least: float = 0.5  # share of the model's parameters that it must give
     mode: Literal["full", "frozen", "lora"] = "full"  # what is trained: all, what is new, or that and low-rank updates
     backbone_lr: float = 0.1  # rate of what was pretrained, times that of what is new
@@ -159,6 +159,22 @@ def recipe_names() -> tuple[str, ...]:
     """Training recipes that come with nuadapt."""
     folder = resources.files("nuadapt") / "recipes" / "train"
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def load_pretraining(recipe: str | Path, words: Sequence[str] = ()) -> TrainingConfig:
+    """The settings of a recipe that pretrains.
+
+    Raises:
+        ConfigError: its model is one that answers only; or as :func:`load_recipe`.
+        InputFileError: as there.
+    """
+    config = load_recipe(recipe, words)
+    if not str(load_preset(config.preset).get("family")).endswith(PRETRAINING):
+        able = [n for n in preset_names() if str(load_preset(n).get("family")).endswith(PRETRAINING)]
+        raise ConfigError(
+            f"{config.preset} is not a model that pretrains", expected=f"a recipe with preset {' or '.join(able)}"
+        )
+    return config
 
 
 def load_recipe(recipe: str | Path, words: Sequence[str] = ()) -> TrainingConfig:

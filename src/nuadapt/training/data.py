@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from nuadapt.events.batch import EventBatch
 from nuadapt.events.cloud import CloudSpec
 from nuadapt.events.pixelmap import MapSpec
 from nuadapt.events.splits import SPLITS, hash_keys
-from nuadapt.events.store import EventStore
+from nuadapt.events.store import EventStore, Layout
 from nuadapt.events.tasks import Task, load_task
 from nuadapt.events.truth import NO_LABEL
 from nuadapt.models.inputs import CloudInput, PixelInput
@@ -39,6 +39,7 @@ Array = npt.NDArray[Any]
 BLOCK = 64
 #: Blocks shuffled together; a batch mixes events of up to so many places of the file.
 POOL = 32
+_NO_SPLIT = 255
 _FLIPPED_AXES = ("x", "y")  # the physics is symmetric under x -> -x and y -> -y; z is the beam
 
 
@@ -53,9 +54,13 @@ class Sample:
     target: npt.NDArray[np.float32] | None = None
 
 
+#: An event store, or several that are read as one.
+Data = Path | Sequence[Path]
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a store offers to a training run."""
+    """What a store, or several as one, offer to a training run."""
 
     train: Sample
     val: Sample
@@ -63,28 +68,94 @@ class TrainingData:
     spec: MapSpec | CloudSpec  # of the representation that the model reads
     fingerprint: str
     counts: dict[str, Any]  # events per split, without label, per class
+    measured: dict[str, Any] = field(default_factory=dict)  # what the model's family wants to know of the events
 
 
-def prepare(path: Path, config: TrainingConfig) -> TrainingData:
-    """Labels, weights and splits of a store; no pixel is read.
+def paths_of(data: Data) -> tuple[Path, ...]:
+    """The files of ``data``."""
+    return (Path(data),) if isinstance(data, str | Path) else tuple(Path(path) for path in data)
 
-    Raises:
-        DataError: not what the model reads, no truth, no column that the task needs, no training or validation events
-            whose answer is known, negative weights.
-        InputFileError: not a store, or no readable task.
+
+def first_rows(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Row of the first event of each file, where several are read as one: a block holds events of one file only.
+
+    >>> first_rows([100, 64, 3]).tolist()
+    [0, 128, 192]
     """
-    task, clouds = load_task(config.task), load_preset(config.preset)["representation"] == "cloud"
+    ends = np.cumsum([-(-length // BLOCK) * BLOCK for length in lengths])
+    return np.concatenate([[0], ends[:-1]]).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Columns of one file: label, weight, split and, where an energy is asked for, the true one."""
+
+    label: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32]
+    split: npt.NDArray[np.uint8]
+    target: npt.NDArray[np.float32] | None
+    layout: Layout
+    fingerprint: str
+
+
+def _answers(path: Path, task: Task, clouds: bool) -> _Answers:
     with EventStore(path) as store:
-        spec = store.layout.cloud_spec if clouds else store.layout.map_spec
-        if spec is None or not store.layout.has_truth:
+        layout = store.layout
+        spec = layout.cloud_spec if clouds else layout.map_spec
+        unanswered = not layout.has_truth and not set(task.columns) <= set(layout.columns)
+        if spec is None or unanswered:
             missing = "truth" if spec is not None else "particle clouds" if clouds else "pixel maps"
             raise DataError(f"these events have no {missing}", where=path, next_step="Train on simulated events")
         answers = {name: store.column(name) for name in task.columns}
         target = task.target(answers) if task.energy else None
         label = np.where(np.isnan(target), NO_LABEL, 0) if target is not None else task.label(answers, len(store))
-        weight = store.column("weight").astype(np.float32)
-        split = store.column("split")
-        fingerprint = _fingerprint(store, split, task)
+        weight, split = store.column("weight").astype(np.float32), store.column("split")
+        return _Answers(label, weight, split, target, layout, _fingerprint(store, split, task))
+
+
+def _joined(data: Data, task: Task, clouds: bool) -> _Answers:
+    """The answers of all files. Between two files there may be places that no event has, with the split of none."""
+    paths = paths_of(data)
+    parts = [_answers(path, task, clouds) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        if part.layout != parts[0].layout:
+            raise DataError("these events have other columns, tokens or truth than those of the first file", where=path)
+    if len(parts) == 1:
+        return parts[0]
+    first = first_rows([len(part.label) for part in parts])
+
+    def placed(columns: Sequence[Array], empty: int) -> Array:
+        whole = np.full(first[-1] + len(columns[-1]), empty, dtype=columns[0].dtype)
+        for at, column in zip(first, columns, strict=True):
+            whole[at : at + len(column)] = column
+        return whole
+
+    targets = [part.target for part in parts if part.target is not None]
+    return _Answers(
+        placed([part.label for part in parts], NO_LABEL),
+        placed([part.weight for part in parts], 0),
+        placed([part.split for part in parts], _NO_SPLIT),
+        placed(targets, 0) if targets else None,
+        parts[0].layout,
+        hashlib.sha256("".join(part.fingerprint for part in parts).encode()).hexdigest(),
+    )
+
+
+def prepare(data: Data, config: TrainingConfig) -> TrainingData:
+    """Labels, weights and splits of a store, or of several as one; no pixel is read.
+
+    Raises:
+        DataError: not what the model reads, no truth, no column that the task needs, no training or validation events
+            whose answer is known, negative weights; files that do not go together.
+        InputFileError: not a store, or no readable task.
+    """
+    path, task = paths_of(data)[0], load_task(config.task)
+    clouds = load_preset(config.preset)["representation"] == "cloud"
+    found = _joined(data, task, clouds)
+    label, weight, split, target = found.label, found.weight, found.split, found.target
+    spec = found.layout.cloud_spec if clouds else found.layout.map_spec
+    if spec is None:
+        raise DataError("these events are not what the model reads", where=path)
     counts: dict[str, Any] = {"without_label": {}}
     samples = []
     for number, name in enumerate(SPLITS[:2]):
@@ -97,7 +168,7 @@ def prepare(path: Path, config: TrainingConfig) -> TrainingData:
         samples.append(_checked(Sample(rows, label[rows], weight[rows], of_rows), task, name, path))
     factor = class_weights(samples[0], config.class_weights, len(task.classes) or 1)
     train, val = (replace(s, weight=s.weight * factor[s.label]) for s in samples)
-    return TrainingData(train, val, task, spec, fingerprint, counts)
+    return TrainingData(train, val, task, spec, found.fingerprint, counts)
 
 
 def _checked(sample: Sample, task: Task, split: str, path: Path) -> Sample:
@@ -216,18 +287,18 @@ def mirror(images: Array, axes: Sequence[tuple[str, str]], flip: npt.NDArray[np.
 
 
 class EventDataset(Dataset[dict[str, Any]]):
-    """Batches of events, read when asked for; each process opens the file itself.
+    """Batches of events, read when asked for; each process opens the files itself.
 
     Asked for many events at once (``__getitems__``), as the loader does, it returns them as one batch.
     """
 
-    def __init__(self, path: Path, sample: Sample) -> None:
-        self.path, self.sample = path, sample
-        self._store: EventStore | None = None
+    def __init__(self, data: Data, sample: Sample) -> None:
+        self.paths, self.sample = paths_of(data), sample
+        self._stores: list[EventStore] = []
         self._blocks: OrderedDict[int, EventBatch] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_store": None, "_blocks": OrderedDict()}
+        return {**self.__dict__, "_stores": [], "_blocks": OrderedDict()}
 
     def __len__(self) -> int:
         return len(self.sample.rows)
@@ -252,9 +323,12 @@ class EventDataset(Dataset[dict[str, Any]]):
         if block in self._blocks:
             self._blocks.move_to_end(block)
             return self._blocks[block]
-        if self._store is None:
-            self._store = EventStore(self.path)
-        self._blocks[block] = self._store.read(slice(block * BLOCK, (block + 1) * BLOCK))
+        if not self._stores:
+            self._stores = [EventStore(path) for path in self.paths]
+            self._first = first_rows([len(store) for store in self._stores])
+        file = int(np.searchsorted(self._first, block * BLOCK, side="right")) - 1
+        start = block * BLOCK - int(self._first[file])
+        self._blocks[block] = self._stores[file].read(slice(start, start + BLOCK))
         while len(self._blocks) > 2 * POOL:
             self._blocks.popitem(last=False)
         return self._blocks[block]
@@ -266,8 +340,8 @@ class CloudDataset(EventDataset):
     Beside them ``weight`` (B,), and ``labels`` (B,) or, for an energy, ``targets`` (B,) in GeV.
     """
 
-    def __init__(self, path: Path, sample: Sample, reads: CloudInput) -> None:
-        super().__init__(path, sample)
+    def __init__(self, data: Data, sample: Sample, reads: CloudInput) -> None:
+        super().__init__(data, sample)
         self.reads = reads
 
     def __getitems__(self, draws: Sequence[Draw]) -> dict[str, Any]:
@@ -289,7 +363,7 @@ class PixelDataset(EventDataset):
 
     def __init__(
         self,
-        path: Path,
+        data: Data,
         sample: Sample,
         reads: PixelInput,
         flip_seed: int | None = None,
@@ -298,7 +372,7 @@ class PixelDataset(EventDataset):
         reasons: float = 0.0,
         classes: Sequence[str] = (),
     ) -> None:
-        super().__init__(path, sample)
+        super().__init__(data, sample)
         self.reads, self.flip_seed = reads, flip_seed
         self.auxiliary, self.reasons, self.classes = auxiliary, reasons, tuple(classes)
 
@@ -308,7 +382,7 @@ class PixelDataset(EventDataset):
         rows = self.sample.rows[at]
         events = self._events(rows)
         if events.pixelmap is None:
-            raise DataError("these events have no pixel maps", where=self.path)
+            raise DataError("these events have no pixel maps", where=self.paths[0])
         images = self.reads.images(events.pixelmap)
         if self.flip_seed is not None:
             mirror(images, self._axes(), flip_bits(self.flip_seed, epoch, rows) & (epoch >= 0)[:, None])

@@ -67,14 +67,25 @@ def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int, a
 
 
 def validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """Weighted cross-entropy and accuracy of class scores (N, C), in float64, independent of batches."""
+    """Weighted cross-entropy and accuracy of class scores (N, C), in float64, independent of batches.
+
+    A model that also learns something else gives further terms of the loss (N,) beside the scores; their mean is
+    ``val_further``, and part of the loss.
+    """
     labels, weight = (np.asarray(part) for part in prediction.label_ids)
-    scores = torch.from_numpy(np.asarray(prediction.predictions, dtype=np.float64))
+    given: Any = prediction.predictions
+    answers, *further = given if isinstance(given, tuple) else (given,)
+    scores = torch.from_numpy(np.asarray(answers, dtype=np.float64))
     ce = F.cross_entropy(scores, torch.from_numpy(labels).long(), reduction="none").numpy()
     right = scores.argmax(1).numpy() == labels
     weight = weight.astype(np.float64)
     total = weight.sum()
-    return {"val_loss": float((weight * ce).sum() / total), "val_accuracy": float((weight * right).sum() / total)}
+    beside = float((weight * np.sum(further, axis=0, dtype=np.float64)).sum() / total)
+    found = {
+        "val_loss": float((weight * ce).sum() / total) + beside,
+        "val_accuracy": float((weight * right).sum() / total),
+    }
+    return found | ({"val_further": beside} if further else {})
 
 
 def energy_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -204,7 +215,7 @@ class Keeper(TrainerCallback, ExportableState):
             line |= {"loss": logs["loss"], "lr": logs["learning_rate"], "events_per_s": round(rate, 1)}
             self._logged, self._logged_step = now, state.global_step
         elif "eval_val_loss" in logs:
-            line |= {"val_loss": logs["eval_val_loss"], self.score: logs[f"eval_{self.score}"]}
+            line |= {name.removeprefix("eval_"): value for name, value in logs.items() if name.startswith("eval_val_")}
             self._logged = time.monotonic()
         else:
             return

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +27,34 @@ from nuadapt.events.cloud import CloudSpec, event_columns, event_inputs
 from nuadapt.events.pixelmap import ADDITIVE_UNITS, GreyTransform, MapSpec
 from nuadapt.events.store import EventStore
 from nuadapt.events.truth import FLAVOUR_CLASSES
-from nuadapt.models.adaptation import adapt
 from nuadapt.models.compute import step_flops
-from nuadapt.models.fetch import checkpoint
 from nuadapt.models.inputs import CloudInput, PixelInput, Reads, offers
 from nuadapt.models.registry import build_model, count_parameters, family_of, load_preset
 from nuadapt.models.run import load_weights, run_folder, use_bf16
-from nuadapt.models.weights import LoadReport, load_foreign
 from nuadapt.record import make_record, read_json, write_json
 from nuadapt.training.card import model_card
 from nuadapt.training.config import TrainingConfig
-from nuadapt.training.data import CloudDataset, Draw, EventDataset, PixelDataset, Sample, TrainingData, prepare
+from nuadapt.training.data import (
+    CloudDataset,
+    Data,
+    Draw,
+    EventDataset,
+    PixelDataset,
+    Sample,
+    TrainingData,
+    paths_of,
+    prepare,
+)
 from nuadapt.training.engine import MEASURES, Engine, Keeper, Progress, arguments, save_weights
 from nuadapt.training.folder import RunFolder
+from nuadapt.training.pretrained import Earlier, with_pretrained
+
+#: Events of which a family may measure something before its model is built.
+_MEASURED = 2048
 
 
-def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress | None = None) -> Path:
-    """Train into the folder ``out`` and return it.
+def train(config: TrainingConfig, data: Data, out: Path, *, progress: Progress | None = None) -> Path:
+    """Train on a store, or on several of one kind as one, into the folder ``out`` and return it.
 
     The same call goes on with an interrupted run and ends with the same metrics as an undisturbed one (on the same
     machine with the same number of threads); a finished run returns at once. Weights with the lowest validation loss
@@ -55,7 +67,7 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         OutputError: ``out`` holds something else.
         StoppedEarly: SIGTERM or SIGUSR1 came; what was done is saved.
     """
-    data, out = Path(data), Path(out)
+    data, out = paths_of(data), Path(out)
     folder, offered = RunFolder(out), prepare(data, config)
     if _is_main():
         folder.begin(config, offered.fingerprint)
@@ -63,6 +75,7 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
         return out
     reads = input_of(config, offered)
+    offered = replace(offered, measured=_measured(config, data, offered, reads))
     set_seed(config.seed)  # weights are drawn here
     model = build_model(
         architecture(config, reads, offered),
@@ -71,14 +84,14 @@ def train(config: TrainingConfig, data: Path, out: Path, *, progress: Progress |
         **offers(reads),
     )
     _start(model, config)
-    model, loaded = _pretrained(model, config)
+    model, loaded = with_pretrained(model, config, reads, offered.task)
     if config.language.shots:
         if _is_main():
-            show_examples(config, data, offered, reads, model, folder)
+            show_examples(config, data[0], offered, reads, model, folder)
         return out
     if hasattr(family_of(load_preset(config.preset)), "fit"):
         if _is_main():
-            fit_at_once(config, data, offered, reads, model, folder)
+            fit_at_once(config, data[0], offered, reads, model, folder)
         return out
     cost = _cost(model, config, data, offered, reads)
     keeper = Keeper(config, folder, progress, _answer(offered))
@@ -191,21 +204,16 @@ def _start(model: nn.Module, config: TrainingConfig) -> None:
             load_weights(model, folder / "model.safetensors")
 
 
-def _pretrained(model: nn.Module, config: TrainingConfig) -> tuple[nn.Module, LoadReport | None]:
-    """The model with the weights of a checkpoint, adapted as the settings say; and what became of every tensor.
-
-    Raises:
-        ConfigError: a model without a backbone.
-        InputFileError: no such checkpoint, or too little of it fits.
-    """
-    if not config.pretrained.checkpoint:
-        return model, None
-    if not getattr(model, "backbone", None):
-        raise ConfigError(f"{config.preset} has no pretrained backbone", expected="a model such as pet2-small")
-    given = config.pretrained
-    report = load_foreign(model, checkpoint(given.checkpoint), layout=given.layout, at_least=given.at_least)
-    logging.getLogger("nuadapt").warning(report.paragraph())
-    return adapt(model, given.adaptation(), report.fresh), report
+def _measured(config: TrainingConfig, data: Data, offered: TrainingData, reads: Reads) -> dict[str, Any]:
+    """What the family of the model wants to know of the first training events before it is built."""
+    family = family_of(load_preset(config.preset))
+    if not hasattr(family, "measured") or not isinstance(reads, CloudInput):
+        return {}
+    draws = [Draw(at, -1) for at in range(min(_MEASURED, len(offered.train.rows)))]
+    found: dict[str, Any] = family.measured(
+        offers(reads)["cloud"], CloudDataset(data, offered.train, reads).__getitems__(draws)
+    )
+    return found
 
 
 def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) -> dict[str, Any]:
@@ -222,7 +230,7 @@ def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) ->
     if preset["family"] != "vlm":
         if config.language.shots:
             raise ConfigError(f"{config.preset} cannot be shown examples", expected="a vision-language model")
-        return preset
+        return {**preset, **offered.measured}
     from nuadapt.models.vlm.prompts import load_prompt
 
     language = config.language
@@ -291,9 +299,7 @@ def input_of(config: TrainingConfig, offered: TrainingData) -> Reads:
         DataError: the store lacks a view, or its tokens a column.
     """
     if isinstance(offered.spec, CloudSpec):
-        reads = CloudInput(offered.spec.types, offered.spec.frame, unit=config.input.unit)
-        reads.check(offered.spec)
-        return reads
+        return CloudInput.of(offered.spec, config.input.unit)
     views = config.input.views or offered.spec.views
     missing = [v for v in views if v not in offered.spec.views]
     if missing:
@@ -308,12 +314,12 @@ def _is_main() -> bool:
 
 def _run(
     config: TrainingConfig,
-    data: Path,
+    data: Data,
     offered: TrainingData,
     reads: Reads,
     model: nn.Module,
     keeper: Keeper,
-    loaded: LoadReport | None,
+    loaded: Earlier | None,
 ) -> None:
     """Train to the end from the latest complete checkpoint, or from the start."""
     folder = keeper.folder
@@ -340,7 +346,7 @@ def _run(
 
 
 def _cost(
-    model: nn.Module, config: TrainingConfig, data: Path, offered: TrainingData, reads: Reads
+    model: nn.Module, config: TrainingConfig, data: Data, offered: TrainingData, reads: Reads
 ) -> dict[str, float]:
     """Floating-point operations of training on an event of a cloud, forward and backward, of the first events' mean."""
     if not isinstance(reads, CloudInput):
@@ -353,18 +359,18 @@ def _cost(
     return {"forward": found.forward / len(draws), "backward": found.backward / len(draws)}
 
 
-def _rates(model: nn.Module, config: TrainingConfig, loaded: LoadReport | None) -> dict[str, float]:
+def _rates(model: nn.Module, config: TrainingConfig, loaded: Earlier | None) -> dict[str, float]:
     """Learning rates relative to that of the settings, by part of name: what was pretrained learns more slowly."""
     if loaded is None:
         factors: dict[str, float] = getattr(model, "lr_factors", dict)()
         return factors
-    fresh = {f"{name}": 1.0 for name in loaded.fresh}
+    fresh = {f"{name}": 1.0 for name in loaded.report.fresh}
     # Low-rank updates begin at nothing, and learn at the full rate.
     return fresh | {"lora_": 1.0, "body.": config.pretrained.backbone_lr}
 
 
 def _datasets(
-    config: TrainingConfig, data: Path, offered: TrainingData, reads: Reads
+    config: TrainingConfig, data: Data, offered: TrainingData, reads: Reads
 ) -> tuple[EventDataset, EventDataset]:
     """Training and validation events as batches."""
     if isinstance(reads, CloudInput):

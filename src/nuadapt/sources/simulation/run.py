@@ -23,6 +23,8 @@ from nuadapt.record import make_record
 from nuadapt.sources.larnd import SegmentEvent, read_segments
 from nuadapt.sources.nuhepmc import read_vertices
 from nuadapt.sources.reading import ReadReport
+from nuadapt.sources.simulation.jets.config import JetsConfig
+from nuadapt.sources.simulation.jets.detector import Jets
 from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
 from nuadapt.sources.simulation.minerva.config import MinervaConfig
 from nuadapt.sources.simulation.minerva.detector import MinervaLike
@@ -60,7 +62,7 @@ class SimulationPlan:
     """What to simulate. ``events`` None means all of ``vertices`` (NuHepMC) or ``segments`` (edep-sim deposits), which
     the LArTPC takes."""
 
-    config: LArTPCConfig | MinervaConfig
+    config: LArTPCConfig | MinervaConfig | JetsConfig
     seed: int = 1
     events: int | None = None
     vertices: Path | None = None
@@ -90,11 +92,14 @@ class SimulationPlan:
             seed=self.seed,
             events=self.events,
             input=given,
+            **({"tools": Jets.tools()} if isinstance(self.config, JetsConfig) else {}),
         )
 
     @property
     def kind(self) -> type[Detector]:
         """The simulation that takes these settings."""
+        if isinstance(self.config, JetsConfig):
+            return Jets
         return LArTPC if isinstance(self.config, LArTPCConfig) else MinervaLike
 
     def detector(self) -> Detector:
@@ -102,9 +107,12 @@ class SimulationPlan:
 
         Raises:
             ConfigError: impossible settings.
+            MissingExtraError: a library that this simulation needs is not installed.
         """
         if isinstance(self.config, LArTPCConfig):
             return LArTPC(self.config, self.seed)
+        if isinstance(self.config, JetsConfig):
+            return Jets(self.config, self.seed)
         return MinervaLike(self.config, self.seed)
 
     @property
@@ -262,6 +270,8 @@ def _splits(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
     with EventStore(path) as store:
         run, subrun, event, source = (store.column(n) for n in ("run", "subrun", "event", "source"))
         hashes = hash_keys(run, subrun, event, source, store.sources)
+        if not store.layout.has_truth:
+            return assign_splits(hashes, store.column("class_id"))
         columns = {name: store.column(name) for name in STRATUM_COLUMNS}
         if store.layout.cloud_spec is not None:
             return assign_splits(hashes, cloud_strata(columns))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from nuadapt.cli.options import Data, Out, Words
+from nuadapt.cli.simulate import simulate_app
 from nuadapt.errors import NuadaptError
 from nuadapt.terminal import err, out, progress_bar, table
 
@@ -18,16 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-simulate_app = typer.Typer(help="Simulate events into an event store.", no_args_is_help=True)
 validate_app = typer.Typer(help="Check the simulation or a file.", no_args_is_help=True)
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(validate_app, name="validate")
 
-Words = Annotated[
-    list[str] | None, typer.Argument(help="Settings as key=value or group.key=value.", show_default=False)
-]
-Data = Annotated[Path, typer.Option("--data", help="Event store (.h5).", show_default=False)]
-Out = Annotated[Path, typer.Option("--out", help="Where to write.", show_default=False)]
 Skip = Annotated[bool, typer.Option("--skip-bad", help="Accept that bad input files are left out.")]
 Uncalibrated = Annotated[
     bool, typer.Option("--uncalibrated", help="The model's own probabilities, without the calibration of the run.")
@@ -66,79 +62,6 @@ class ExportFormat(StrEnum):
 
     png_pairs = "png-pairs"
     omnilearned = "omnilearned"
-
-
-def _settings(config: Path | None, words: list[str] | None) -> dict[str, Any]:
-    from nuadapt.settings import apply_words, read_yaml
-
-    return apply_words(read_yaml(config) if config else {}, words or [])
-
-
-@simulate_app.command("lartpc")
-def simulate_lartpc(
-    out_file: Out,
-    words: Words = None,
-    events: Annotated[int | None, typer.Option(help="Number of events.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same file.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
-    config: Annotated[Path | None, typer.Option(help="Settings in a YAML file.", show_default=False)] = None,
-    vertices: Annotated[
-        Path | None, typer.Option(help="NuHepMC file to use in place of the built-in generator.", show_default=False)
-    ] = None,
-    segments: Annotated[
-        Path | None, typer.Option(help="edep-sim or larnd-sim HDF5 file of energy deposits.", show_default=False)
-    ] = None,
-) -> None:
-    """Simulate neutrino events in a liquid-argon detector.
-
-    An interrupted run goes on when the same command is given again, and ends with the same file.
-    """
-    from nuadapt.settings import build
-    from nuadapt.sources.simulation.lartpc import LArTPCConfig
-    from nuadapt.sources.simulation.run import SimulationPlan
-
-    settings = build(LArTPCConfig, _settings(config, words))
-    _simulate(SimulationPlan(settings, seed, events, vertices, segments, workers=_cores(workers)), out_file)
-
-
-@simulate_app.command("minerva")
-def simulate_minerva(
-    out_file: Out,
-    words: Words = None,
-    events: Annotated[int, typer.Option(help="Number of events.")] = 10_000,
-    seed: Annotated[int, typer.Option(help="Same seed, same file.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
-    config: Annotated[Path | None, typer.Option(help="Settings in a YAML file.", show_default=False)] = None,
-) -> None:
-    """Simulate neutrino events in a MINERvA-like detector, as particle clouds.
-
-    A stand-in for trying, testing and teaching: interactions on plastic through a parametrised reconstruction, in the
-    columns of the reader of MINERvA's tuples. An interrupted run goes on when the same command is given again.
-    """
-    from nuadapt.settings import build
-    from nuadapt.sources.simulation.minerva.config import MinervaConfig
-    from nuadapt.sources.simulation.run import SimulationPlan
-
-    settings = build(MinervaConfig, _settings(config, words))
-    _simulate(SimulationPlan(settings, seed, events, workers=_cores(workers)), out_file)
-    out.print("These events are a stand-in: parametrised, not MINERvA's own simulation.")
-
-
-def _cores(workers: int) -> int:
-    return workers or os.cpu_count() or 1
-
-
-def _simulate(plan: Any, out_file: Path) -> None:
-    """Simulate with a progress bar; what was left out is said."""
-    from nuadapt.sources.simulation.run import simulate
-
-    with progress_bar("simulating") as update:
-        report = simulate(plan, out_file, update)
-    for note in report.notes:
-        err.print(note)
-    if report.n_left_out:
-        err.print(f"{report.n_left_out} events of the input were left out: {report.reasons()}")
-    out.print(f"{report.n_read} events in {out_file}")
 
 
 @app.command()
@@ -185,7 +108,9 @@ def export(
     store: Annotated[Path, typer.Argument(help="Event store (.h5).", show_default=False)],
     out_dir: Out,
     kind: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.png_pairs,
-    task: Annotated[str, typer.Option(help="Label of OmniLearned files.")] = "pion",
+    task: Annotated[
+        str, typer.Option(help="Label of OmniLearned files; none: class number or pion class.", show_default=False)
+    ] = "",
 ) -> None:
     """Write pixel maps as pairs of PNG images with their labels, or clouds as files for OmniLearned."""
     from nuadapt.events.pixelmap import GreyTransform
@@ -296,6 +221,25 @@ def train(
         with progress_bar("training" if seeds == 1 else f"training, seed {seed}") as update:
             run = fit(one, data, folder, progress=update)
         out.print(f"trained model in {run}")
+
+
+@app.command()
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="Recipe name (pretrain-laptop), or YAML file.", show_default=False)],
+    data: Annotated[list[Path], typer.Option("--data", help="Event store (.h5); may be repeated.", show_default=False)],
+    out_dir: Out,
+    words: Words = None,
+) -> None:
+    """Pretrain a model of particle clouds: to tell classes apart, and to take noise off tokens.
+
+    The run folder is what pretrained.checkpoint of 'nuadapt train' takes. A run that was interrupted goes on.
+    """
+    from nuadapt.training.config import load_pretraining
+    from nuadapt.training.fit import train as fit
+
+    with progress_bar("pretraining") as update:
+        run = fit(load_pretraining(recipe, words or []), data, out_dir, progress=update)
+    out.print(f"pretrained model in {run}")
 
 
 @app.command()
@@ -488,7 +432,3 @@ def main() -> None:
     except NuadaptError as error:
         err.print(f"nuadapt: {error}", markup=False, highlight=False)
         raise SystemExit(error.exit_code) from None
-
-
-if __name__ == "__main__":
-    main()
