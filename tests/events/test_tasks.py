@@ -54,7 +54,7 @@ def test_names_and_titles_are_those_of_truth() -> None:
     flavour, pion = load_task("flavour"), load_task("pion")
     assert (flavour.classes, flavour.titles) == (FLAVOUR_CLASSES, tuple(FLAVOUR_TITLES.values()))
     assert (pion.classes, pion.titles) == (PION_CLASSES, tuple(PION_TITLES.values()))
-    assert set(task_names()) == {"flavour", "pion", "available_energy"}
+    assert set(task_names()) == {"flavour", "pion", "available_energy", "jet"}
 
 
 def test_an_energy_is_a_task_without_classes() -> None:

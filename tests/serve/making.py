@@ -17,7 +17,7 @@ from nuadapt.evaluation.evaluate import evaluate
 from nuadapt.evaluation.explain.files import Explained, write_explained
 from nuadapt.evaluation.gallery import read_gallery
 from nuadapt.events.batch import EventBatch, Particles
-from nuadapt.events.cloud import Clouds, kinematics, minerva_spec
+from nuadapt.events.cloud import Clouds, CloudSpec, kinematics, minerva_spec
 from nuadapt.events.pixelmap import MapSpec, PixelMaps
 from nuadapt.events.store import EventWriter, Layout
 from nuadapt.events.tasks import load_task
@@ -93,15 +93,16 @@ def cloud_batch(n: int = 80, seed: int = 2) -> EventBatch:
         "nu_energy": rng.uniform(1, 10, n),
         "q3": rng.uniform(0, 2, n),
         "available_energy_minerva_ml": rng.uniform(0.1, 3, n),
-        **{f.name: rng.uniform(0, 1, n) for f in _energies()},
+        **{name: rng.uniform(0, 1, n) for name in _energies(spec)},
     }
     return EventBatch.make(given, ["toy.root"], cloud=clouds)
 
 
-def _energies() -> list[Any]:
+def _energies(spec: CloudSpec) -> list[str]:
+    """Event-level energies of these clouds."""
     from nuadapt.events.schema import fields_of
 
-    return [f for f in fields_of("feature") if f.unit == "GeV"]
+    return [f.name for f in fields_of("feature") if f.unit == "GeV" and f.name in spec.features]
 
 
 def write_store(path: Path, batch: EventBatch) -> Path:

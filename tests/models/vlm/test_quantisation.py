@@ -92,11 +92,12 @@ def test_merging_into_float_weights_is_exact(model: Any, inputs: Any) -> None:
 def test_merging_into_packed_weights_is_not(packed: Any, inputs: Any) -> None:
     adapted = loud(packed.model)
     with torch.inference_mode():
-        adapted.eval()(**inputs)  # some processors have 4-bit weights laid out anew when they are first used
+        before = adapted.eval()(**inputs).logits
     adapted.train()
-    before = {name: tensor.clone() for name, tensor in adapted.state_dict().items()}
     found = merge_difference(adapted, inputs)
     assert found.largest > 100 * 1e-4
     assert 0 < found.typical < found.largest
     assert adapted.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in adapted.state_dict().items())
+    # Not by its state: on some processors the library rounds the scales of 4-bit weights anew when it is asked for it.
+    with torch.inference_mode():
+        assert torch.equal(adapted.eval()(**inputs).logits, before)

@@ -89,8 +89,8 @@ def foreign(tmp_path: Path, saved: Path) -> TrainingConfig:
     return settings(tmp_path, values, prompt, "train_events=16")
 
 
-def posterior(run: Path, store: Path) -> np.ndarray:
-    model = load_run(run)
+def posterior(run: Path, store: Path, precision: str = "auto") -> np.ndarray:
+    model = load_run(run, precision=precision)
     with EventStore(store) as events:
         maps = events.read(slice(0, 6)).pixelmap
     assert maps is not None
@@ -160,7 +160,8 @@ def test_a_run_goes_on_from_another(offline: TrainingConfig, store: Path, tmp_pa
 def test_a_packed_run_answers_nearly_the_same(offline: TrainingConfig, store: Path, tmp_path: Path) -> None:
     run = train(offline, store, tmp_path / "run")
     packed = pack(run, tmp_path / "packed")
-    np.testing.assert_allclose(posterior(packed, store), posterior(run, store), atol=5e-3)
+    # In float32: rounding to bfloat16 in between would turn a small difference into a larger one.
+    np.testing.assert_allclose(posterior(packed, store, "float32"), posterior(run, store, "float32"), atol=5e-3)
     assert load_run(packed).id != load_run(run).id
     half = (packed / "model.safetensors").stat().st_size / (run / "model.safetensors").stat().st_size
     assert 0.4 < half < 0.65
