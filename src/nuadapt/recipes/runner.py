@@ -287,7 +287,9 @@ class Running:
         from nuadapt.report.page import make_report
 
         title = self.study.heading + (f"; left out: {', '.join(missing)}" if missing else "")
-        shown = [*evaluations, *(self.run_folder(model) for model in models)]
+        runs = [self.run_folder(model) for model in models]
+        # A frozen model that is only shown examples has no training to show, nor has one that came finished.
+        shown = [*evaluations, *(run for run in runs if (run / "log.jsonl").is_file())]
         with self.progress_bar("writing the report") as update:
             return make_report(shown, self.out / "report", title=title, extra_figures=figures, progress=update)
 
