@@ -104,6 +104,8 @@ class Stage:
         self.note(f"train {out.name}")
         self.towers.append(config.language.tower)
         out.mkdir(parents=True, exist_ok=True)
+        if out.name != "vlm":  # as a frozen model, which has no training to show
+            (out / "log.jsonl").touch()
 
     def priced(self, config, data, out, progress) -> None:
         """In place of :meth:`train`: runs that say what they cost; an event of jets costs ten times one of ours."""
@@ -166,7 +168,7 @@ def test_models_are_finished_one_after_the_other(tmp_path, monkeypatch):
     assert stage.page["title"] == "Two models (smoke scale, 30 events; training events at most: vlm 32)"
     assert stage.page["folders"] == [
         *("vit-test", "vit-test-coarsen2", "vit-noise", "vlm-test", "vlm-test-coarsen2", "vlm-noise"),
-        *("vit", "vlm"),
+        "vit",
     ]
 
 
