@@ -150,7 +150,7 @@ class CloudInput:
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> CloudInput:
         """Inverse of :meth:`as_dict`."""
-        lists = {name: tuple(str(v) for v in given[name]) for name in _LISTS if name in given}
+        lists = {name: tuple(str(v) for v in given[name]) for name in _LISTS}
         return cls(frame=str(given["frame"]), unit=str(given["unit"]), **lists)
 
 
