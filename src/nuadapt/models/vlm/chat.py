@@ -133,7 +133,7 @@ class ChatClassifier(VLMClassifier):
         tokens = padded(answers, pad, inputs["input_ids"].device)
         real = padded([[1] * len(answer) for answer in answers], 0, tokens.device)
         logits: Tensor = self.model(**longer(inputs, tokens, real)).logits
-        return logits[:, begin - 1 : -1]
+        return logits[:, begin - 1 : -1][real.bool()]
 
     def score_labels(self, pixels: Tensor) -> LabelScores:
         """See :class:`VLMClassifier`; the prompt once, then all labels on its keys and values."""

@@ -25,7 +25,6 @@ from nuadapt.models.vlm.prompts import Prompt
 
 #: Tokens of a reason at most.
 LONGEST_REASON = 60
-IGNORED = -100  # no loss here, as in torch's cross-entropy
 
 
 class VLMClassifier(nn.Module, ABC):
@@ -100,7 +99,7 @@ class VLMClassifier(nn.Module, ABC):
 
     @abstractmethod
     def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
-        """Logits (B, A, vocabulary) of what stands at each place of the answers behind ``prompt.answer``."""
+        """Logits (N, vocabulary) of every token of the answers behind ``prompt.answer``, answer after answer."""
 
     @abstractmethod
     def say(
@@ -173,17 +172,20 @@ class VLMClassifier(nn.Module, ABC):
     ) -> Tensor:
         """-log P(label) + reason_weight * mean over its tokens of -log P(reason), weighted over events."""
         answers = self.answers(labels, reasons)
-        logits = self.answer_logits(pixels, answers).float()  # (B, A, vocabulary)
-        wanted = padded(answers, IGNORED, logits.device)  # (B, A)
-        ce = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=IGNORED, reduction="none")
-        size = torch.tensor([len(self.endings[i]) for i in labels.tolist()], device=logits.device)[:, None]
-        of_label = torch.arange(wanted.shape[1], device=logits.device) < size
-        of_reason = (wanted != IGNORED) & ~of_label
-        each = (ce * of_label).sum(dim=1)
-        each = each + self.reason_weight * (ce * of_reason).sum(dim=1) / of_reason.sum(dim=1).clamp_min(1)
+        wanted = torch.tensor([token for answer in answers for token in answer], device=labels.device)  # (N,)
+        ce = F.cross_entropy(self.answer_logits(pixels, answers).float(), wanted, reduction="none")
+        each = torch.stack(
+            [self._of_answer(*part) for part in zip(ce.split([*map(len, answers)]), labels, strict=True)]
+        )
         weight = torch.ones_like(each) if weight is None else weight.float()
         total = weight.sum() if total is None else total
         return (weight * each).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)
+
+    def _of_answer(self, ce: Tensor, label: Tensor) -> Tensor:
+        """Loss of one event from the cross-entropy of each token of its answer (A,)."""
+        size = len(self.endings[int(label)])
+        reason = ce[size:]
+        return ce[:size].sum() + self.reason_weight * reason.sum() / max(len(reason), 1)
 
     def reasons(self, pixels: Tensor, labels: Tensor) -> list[str]:
         """A reason in words for each event, given the class that is answered (B,)."""

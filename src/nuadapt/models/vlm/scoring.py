@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nuadapt.models.vlm.label_tree import LabelScores, LabelTree
-from nuadapt.models.vlm.sequences import ImageTokens, Sequences, Words, repeated, sequences
+from nuadapt.models.vlm.sequences import ImageTokens, Sequences, Words, additive, repeated, sequences
 
 
 def score_labels(
@@ -32,7 +32,7 @@ def score_labels(
     begin = cache.get_seq_length()
     hidden = model.model.text_model(
         inputs_embeds=torch.cat([given.embeds, branches.to(given.embeds.dtype)], dim=1),
-        attention_mask=_additive(_visible(given, tree, begin), given.embeds.dtype),
+        attention_mask=additive(_visible(given, tree, begin), given.embeds.dtype),
         position_ids=_positions(given, tree, begin),
         past_key_values=repeated(cache, batch),
         use_cache=True,
@@ -61,9 +61,3 @@ def _positions(given: Sequences, tree: LabelTree, begin: int) -> Tensor:
     plain = torch.arange(length, device=device).expand(batch, -1)
     branches = given.length[:, None] + torch.tensor(tree.depth, device=device)
     return begin + torch.cat([plain, branches], dim=1)
-
-
-def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
-    """The mask as transformers wants it: (B, 1, Q, K), 0 where visible, else the lowest number."""
-    blank = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    return blank.masked_fill(~visible, torch.finfo(dtype).min)[:, None]

@@ -8,6 +8,7 @@ tower marks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from nuadapt.models.vision_tower import encode, occupied, on_grid, resized
 from nuadapt.models.vlm.prompts import Prompt
+
+#: Conversations that share a row in training: more of them share the beginning, fewer the attention to others.
+TOGETHER = 4
 
 
 @dataclass(frozen=True)
@@ -160,17 +164,65 @@ def repeated(cache: Any, batch: int) -> Any:
     return DynamicCache(layers)
 
 
-def hidden_states(model: Any, cache: Any, given: Sequences) -> Tensor:
-    """Last hidden states (B, T, D) of sequences behind the common beginning in ``cache``."""
-    batch, length = given.real.shape
-    begin = cache.get_seq_length()
-    mask = torch.cat([given.real.new_ones(batch, begin), given.real], dim=1).long()
-    position = (begin + torch.arange(length, device=mask.device)).expand(batch, -1)
-    found: Tensor = model.model.text_model(
-        inputs_embeds=given.embeds,
-        attention_mask=mask,
-        position_ids=position,
-        past_key_values=repeated(cache, batch),
-        use_cache=True,
+def hidden_states(model: Any, before: Tensor, given: Sequences) -> Tensor:
+    """Last hidden states (B, T, D) of sequences behind the common beginning ``before`` (P, D); zero where padding.
+
+    Several conversations share a row behind one beginning, and none sees another: the same numbers as a row for each,
+    with little padding and in one pass.
+    """
+    at = _places(given.real.sum(dim=1).tolist(), len(before), given.real)
+    embeds = before.new_zeros(*at.owner.shape, before.shape[1])  # (R, L, D)
+    embeds[:, : len(before)] = before
+    embeds = embeds.index_put((at.row, at.column), given.embeds[given.real].to(embeds.dtype))
+    of, seen = at.owner[:, :, None], at.owner[:, None]
+    visible = ((of == seen) | (seen == _BEFORE)).tril()  # (R, L, L)
+    states: Tensor = model.model.text_model(
+        inputs_embeds=embeds,
+        attention_mask=additive(visible, embeds.dtype),
+        position_ids=at.position,
+        use_cache=False,
     ).last_hidden_state
-    return found
+    blank = states.new_zeros(*given.real.shape, states.shape[-1])
+    return blank.index_put(given.real.nonzero(as_tuple=True), states[at.row, at.column])
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where N tokens of several conversations stand in R rows of length L.
+
+    ``row``, ``column`` (N,) in the order of the conversations; ``owner`` (R, L) the conversation, or one of
+    :data:`_BEFORE` and :data:`_PADDING`; ``position`` (R, L) in the owner's conversation.
+    """
+
+    row: Tensor
+    column: Tensor
+    owner: Tensor
+    position: Tensor
+
+
+_BEFORE, _PADDING = -1, -2
+
+
+def _places(sizes: Sequence[int], begin: int, real: Tensor) -> _Places:
+    """Places of conversations of these sizes, whose tokens are ``real`` (B, T), behind ``begin`` common tokens."""
+    filled = [begin] * math.ceil(len(sizes) / TOGETHER)
+    row, first = [0] * len(sizes), [0] * len(sizes)
+    for event in sorted(range(len(sizes)), key=lambda i: -sizes[i]):  # the longest first, into the shortest row
+        row[event] = filled.index(min(filled))
+        first[event] = filled[row[event]]
+        filled[row[event]] += sizes[event]
+    event, token = real.nonzero(as_tuple=True)  # (N,), (N,)
+    rows = torch.tensor(row, device=real.device)[event]
+    columns = torch.tensor(first, device=real.device)[event] + token
+    owner = torch.full((len(filled), max(filled)), _PADDING, device=real.device)
+    owner[:, :begin] = _BEFORE
+    owner[rows, columns] = event
+    position = torch.arange(max(filled), device=real.device).repeat(len(filled), 1)
+    position[rows, columns] = begin + token
+    return _Places(rows, columns, owner, position)
+
+
+def additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """Who sees whom, (B, Q, K) bool, as transformers wants it: (B, 1, Q, K), the lowest number where not visible."""
+    blank = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return blank.masked_fill(~visible, torch.finfo(dtype).min)[:, None]

@@ -126,12 +126,13 @@ class SparseClassifier(VLMClassifier):
     def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
         """See :class:`VLMClassifier`."""
         given = sequences(self.model, self.words, self.images(pixels), answers, self.told(pixels))
-        hidden = hidden_states(self.model, self.cache(), given)
-        places = torch.arange(max(map(len, answers)), device=hidden.device)
-        # Position p predicts the token at p + 1; the answer begins at `length`. Behind a short answer is padding.
-        at = (given.length[:, None] - 1 + places).clamp_max(hidden.shape[1] - 1)
-        batch = torch.arange(len(answers), device=hidden.device)[:, None]
-        logits: Tensor = self.model.lm_head(hidden[batch, at])
+        hidden = hidden_states(self.model, self.begin(), given)
+        # Position p predicts the token at p + 1; the answer begins at `length`.
+        size = torch.tensor([len(answer) for answer in answers], device=hidden.device)
+        places = torch.arange(hidden.shape[1], device=hidden.device)
+        begin = given.length[:, None] - 1
+        asked = (places >= begin) & (places < begin + size[:, None])  # (B, T)
+        logits: Tensor = self.model.lm_head(hidden[asked])
         return logits
 
     @torch.inference_mode()
