@@ -48,7 +48,8 @@ def main() -> None:
     labels = posterior.argmax(axis=1)
     few = images[: given.reasons]
     reasons, _ = timed(lambda: [model.reasons(few[i : i + 1], labels[i : i + 1]) for i in range(len(few))], len(few))
-    print(f"{model.id}, {len(images)} events, {given.threads} threads, float32")
+    precision = "bfloat16" if model.bf16 else "float32"
+    print(f"{model.id}, {len(images)} events, {given.threads} threads, {precision}")
     print(f"published procedure        {published:8.1f} ms/event")
     print(f"ours, {given.batch:3d} events at once   {ours:8.1f} ms/event   {published / ours:5.1f} times faster")
     print(f"ours, one at a time        {single:8.1f} ms/event   {published / single:5.1f} times faster")
