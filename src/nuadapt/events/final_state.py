@@ -5,7 +5,7 @@ There is no single published definition of the available energy, so each is name
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ PROTON_MASS = 0.93827208943
 CHARGED_PION_MASS = 0.13957039
 NUCLEON_MASS = 0.93891869  # mean of proton and neutron
 _NUCLEI = 1_000_000_000  # codes from here on are nuclei and remnants
+_STRANGE_BARYONS = (3122, 3222, 3212, 3112, 3322, 3312, 3334)  # Lambda, Sigma+ 0 -, Xi0 -, Omega-
 _LEPTONS = (11, 12, 13, 14, 15, 16)
 
 
@@ -32,13 +33,14 @@ class AvailableEnergy:
 
     ``listed`` maps a code to the mass (GeV) taken off. ``others`` says whether all other hadrons count, at their total
     energy. Neutrons, nuclei, muons, taus and neutrinos never count. ``antiprotons``: whether the proton's rule holds
-    for antiprotons, too.
+    for antiprotons, too. ``signed`` is as ``listed``, of particles alone and not of their antiparticles.
     """
 
     source: str
     listed: dict[int, float]
     others: bool = False
     antiprotons: bool = False
+    signed: dict[int, float] = field(default_factory=dict)
 
 
 #: The named definitions. In nu_e interactions those that list electrons count the primary one, too.
@@ -59,10 +61,11 @@ AVAILABLE_ENERGY: dict[str, AvailableEnergy] = {
         {2212: PROTON_MASS, 211: CHARGED_PION_MASS, 111: 0.0, 11: 0.0, 22: 0.0},
     ),
     "ascencio2022": AvailableEnergy(
-        "Phys. Rev. D 106 (2022) 032001: kinetic energy of protons and charged pions; total energy of all other "
-        "particles but neutrons",
+        "Phys. Rev. D 106 (2022) 032001, eq. 1: kinetic energy of protons and charged pions; of strange baryons total "
+        "energy less the mass of a nucleon; total energy of all other particles but neutrons",
         {2212: PROTON_MASS, 211: CHARGED_PION_MASS, 11: 0.0},
         others=True,
+        signed=dict.fromkeys(_STRANGE_BARYONS, PROTON_MASS),  # which nucleon is not said there
     ),
 }
 
@@ -80,6 +83,9 @@ def available_energy(particles: Particles, definition: str) -> FloatArray:
         mine = (code == listed) & ((listed != 2212) | (pdg > 0) | rule.antiprotons)
         counts |= mine
         less[mine] = mass
+    for listed, mass in rule.signed.items():
+        counts |= pdg == listed
+        less[pdg == listed] = mass
     contribution = np.where(counts, energy - less, 0.0)
     return np.maximum(np.bincount(owners(particles.offsets), contribution, minlength=len(particles)), 0.0)
 
