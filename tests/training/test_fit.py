@@ -248,6 +248,18 @@ def test_told_to_stop_saves_and_goes_on_to_the_same_end(
     assert signal.getsignal(number) in (signal.SIG_DFL, None)
 
 
+def test_a_signal_to_the_whole_job_does_not_take_the_readers(store: Path, tmp_path: Path) -> None:
+    def end_of_time(done: int, _: int) -> None:
+        for process in multiprocessing.active_children() if done == 2 else []:
+            os.kill(process.pid or 0, signal.SIGTERM)
+        if done == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    config = tiny("epochs=3", "batch_size=16", "train_events=96", "workers=1")
+    with pytest.raises(StoppedEarly, match="after 4 updates"):
+        train(config, store, tmp_path / "stopped", progress=end_of_time)
+
+
 def test_killed_at_random_times_with_readers(
     children: Any, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ def model_card(record: dict[str, Any]) -> str:
         *(f"- {name} events: {_counts(events[name], titles)}" for name in ("train", "val")),
         f"- left out because their answer is not known: {unlabelled['train']} train, {unlabelled['val']} val",
         f"- {_learned(record)}",
+        *_began(record["config"]),
         f"- seed {record['seed']}, {'bfloat16 with float32 normalisation' if record['bf16'] else 'float32'}",
         f"- data fingerprint `{record['data']['fingerprint'][:16]}`",
         "",
@@ -69,6 +70,12 @@ def _learned(record: dict[str, Any]) -> str:
     else:
         score = f"interquartile range of answer over truth {best['val_spread']:.4f}"
     return f"{record['epochs']:g} epochs, best validation loss {best['val_loss']:.4f} ({score}) after {best['epoch']:g}"
+
+
+def _began(config: dict[str, Any]) -> list[str]:
+    """What other runs gave to this one, by the folders that they had."""
+    parts = {"weights at the start": config["start_from"], "vision tower": config["language"]["tower"]}
+    return [f"- {what} from the run `{run}`" for what, run in parts.items() if run]
 
 
 def _counts(by_class: dict[str, int], titles: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from nuadapt.errors import DataError
 from nuadapt.events.batch import EventBatch
@@ -324,6 +325,7 @@ class EventDataset(Dataset[dict[str, Any]]):
             self._blocks.move_to_end(block)
             return self._blocks[block]
         if not self._stores:
+            _leave_signals_to_the_training()
             self._stores = [EventStore(path) for path in self.paths]
             self._first = first_rows([len(store) for store in self._stores])
         file = int(np.searchsorted(self._first, block * BLOCK, side="right")) - 1
@@ -332,6 +334,13 @@ class EventDataset(Dataset[dict[str, Any]]):
         while len(self._blocks) > 2 * POOL:
             self._blocks.popitem(last=False)
         return self._blocks[block]
+
+
+def _leave_signals_to_the_training() -> None:
+    """In a reader process: schedulers signal a whole job, and the training needs its readers until it has saved."""
+    if get_worker_info() is not None:
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
 
 
 class CloudDataset(EventDataset):

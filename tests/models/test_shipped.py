@@ -1,0 +1,64 @@
+"""Trained models that come with nuadapt: they answer events of the simulation straight after installation."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from nuadapt.cli import main
+from nuadapt.models.run import run_folder
+
+FOLDER = Path(str(resources.files("nuadapt.models") / "pretrained"))
+NAMES = ("nuadapt-vit",)
+LARGEST_MB = 25
+
+
+def call(*words: object) -> None:
+    """Run a command line that must succeed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["nuadapt", *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    assert (stopped.value.code or 0) == 0, words
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 events that no model was trained on."""
+    path = tmp_path_factory.mktemp("shipped") / "events.h5"
+    call("simulate", "lartpc", "--events", 24, "--seed", 77, "--workers", 1, "--out", path)
+    return path
+
+
+def test_they_are_found_by_name() -> None:
+    assert tuple(sorted(p.parent.name for p in FOLDER.glob("*/record.json"))) == NAMES
+    assert all(run_folder(name) == FOLDER / name for name in NAMES)
+
+
+def test_they_are_small_and_unpickled() -> None:
+    files = [file for file in FOLDER.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    assert sum(file.stat().st_size for file in files) < LARGEST_MB * 1e6
+    assert {file.suffix for file in files} <= {".safetensors", ".json", ".jsonl", ".yaml", ".md"}
+
+
+def test_they_name_no_place_of_a_machine() -> None:
+    for file in FOLDER.rglob("*"):
+        if file.suffix in (".json", ".jsonl", ".yaml", ".md"):
+            assert not any(word in file.read_text() for word in ("/home/", "/root/", "/work/", "/tmp/")), file
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_are_probabilities_and_mostly_right(name: str, events: Path, tmp_path: Path) -> None:
+    call("predict", name, events, "--out", tmp_path / "answers.csv")
+    answers = list(csv.DictReader((tmp_path / "answers.csv").read_text().splitlines()))
+    for row in answers:
+        p = {key.removeprefix("p_"): float(value) for key, value in row.items() if key.startswith("p_")}
+        assert sum(p.values()) == pytest.approx(1, abs=1e-6)
+        assert row["label"] == max(p, key=lambda key: p[key])
+        assert row["set"], "it comes calibrated"
+    assert len(answers) == 24
+    assert sum(row["label"] == row["truth"] for row in answers) >= 15  # guessing has that once in some thousand cases
