@@ -174,9 +174,8 @@ class VLMClassifier(nn.Module, ABC):
         answers = self.answers(labels, reasons)
         wanted = torch.tensor([token for answer in answers for token in answer], device=labels.device)  # (N,)
         ce = F.cross_entropy(self.answer_logits(pixels, answers).float(), wanted, reduction="none")
-        each = torch.stack(
-            [self._of_answer(*part) for part in zip(ce.split([*map(len, answers)]), labels, strict=True)]
-        )
+        parts = torch.split(ce, [len(answer) for answer in answers])
+        each = torch.stack([self._of_answer(*part) for part in zip(parts, labels, strict=True)])
         weight = torch.ones_like(each) if weight is None else weight.float()
         total = weight.sum() if total is None else total
         return (weight * each).sum() / total.clamp_min(torch.finfo(torch.float32).tiny)

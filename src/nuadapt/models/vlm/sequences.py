@@ -211,12 +211,12 @@ def _places(sizes: Sequence[int], begin: int, real: Tensor) -> _Places:
         row[event] = filled.index(min(filled))
         first[event] = filled[row[event]]
         filled[row[event]] += sizes[event]
-    event, token = real.nonzero(as_tuple=True)  # (N,), (N,)
-    rows = torch.tensor(row, device=real.device)[event]
-    columns = torch.tensor(first, device=real.device)[event] + token
+    of, token = real.nonzero(as_tuple=True)  # (N,), (N,)
+    rows = torch.tensor(row, device=real.device)[of]
+    columns = torch.tensor(first, device=real.device)[of] + token
     owner = torch.full((len(filled), max(filled)), _PADDING, device=real.device)
     owner[:, :begin] = _BEFORE
-    owner[rows, columns] = event
+    owner[rows, columns] = of
     position = torch.arange(max(filled), device=real.device).repeat(len(filled), 1)
     position[rows, columns] = begin + token
     return _Places(rows, columns, owner, position)
