@@ -123,14 +123,14 @@ def test_validation_of_training_is_that_of_the_loaded_model(
     """Adapters merged into the weights answer as the unmerged ones did in training."""
     run = train(offline, store, tmp_path / "run")
     best = json.loads((run / "record.json").read_text())["best"]
-    model, sample = load_run(run), prepare(store, offline).val
+    model, sample = load_run(run, precision="float32"), prepare(store, offline).val
     with EventStore(store) as events:
         maps = events.read(sample.rows).pixelmap
     assert maps is not None
     p = model.posterior(model.input.images(maps))
     unnormalised = best["val_loss"]
     assert np.mean(p.argmax(axis=1) == sample.label) == pytest.approx(best["val_accuracy"])
-    assert -np.log(p[np.arange(len(p)), sample.label]).mean() == pytest.approx(unnormalised, rel=1e-3)
+    assert -np.log(p[np.arange(len(p)), sample.label]).mean() == pytest.approx(unnormalised, rel=1e-5)
 
 
 def test_stopped_in_the_middle_ends_the_same(offline: TrainingConfig, store: Path, tmp_path: Path) -> None:
