@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,21 @@ def test_batch_holds_the_events_asked_for(make_store: MakeStore) -> None:
             event = store.read(slice(row, row + 1))
             assert batch["labels"][i] == event.label[0]
             assert batch["weight"][i] == event["weight"][0]
+
+
+def test_a_share_of_the_batches_is_at_half_resolution(make_store: MakeStore) -> None:
+    path = make_store(n=300, side=16)
+    offered, reads = prepare(path, TrainingConfig()), PixelInput(("xz", "yz"), 2)
+    dataset, found = PixelDataset(path, offered.train, reads, coarser=0.5), Counter[str]()
+    with EventStore(path) as store:
+        for at in range(60):
+            maps = store.maps(int(offered.train.rows[at]))
+            images = {"full": maps, "sum": maps.coarsen(2, "sum"), "mean": maps.coarsen(2, "mean")}
+            given = dataset.__getitems__([Draw(at, 0)])["pixels"][0].numpy()
+            (kind,) = (name for name, one in images.items() if np.array_equal(reads.images(one)[0], given))
+            found[kind] += 1
+    assert 20 <= found["full"] <= 40
+    assert min(found["sum"], found["mean"]) >= 6
 
 
 def test_validation_is_never_mirrored(make_store: MakeStore) -> None:

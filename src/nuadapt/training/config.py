@@ -117,6 +117,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"  # balanced: every class has the same total weight
     flips: bool = True  # mirror x and y at random: the physics is symmetric in both, z is the beam
+    coarser: float = 0.0  # share of batches of pixel maps at half resolution, joined pixels added or averaged in turn
     auxiliary: bool = False  # give models that can learn visible truth beside the class its columns
     precision: Literal["auto", "bf16", "float32"] = "auto"  # auto: bf16 where the hardware multiplies in it
     start_from: str = ""  # run of the same architecture, or weights of the Hub on disk, to go on from
@@ -136,8 +137,9 @@ class TrainingConfig:
         for name in (*counts, "evaluate_steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"setting '{name}' = {getattr(self, name)}", expected="at least 0")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(f"setting 'label_smoothing' = {self.label_smoothing}", expected="0 or more, below 1")
+        for name in ("label_smoothing", "coarser"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"setting '{name}' = {getattr(self, name)}", expected="0 or more, below 1")
         if not self.preset.endswith(PRESET_FILES) and self.preset not in preset_names():
             raise ConfigError(f"no preset '{self.preset}'", expected=nearest(self.preset, preset_names()))
         if not self.task.endswith(TASK_FILES) and self.task not in task_names():

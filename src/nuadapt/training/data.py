@@ -23,7 +23,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from nuadapt.errors import DataError
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.cloud import CloudSpec
-from nuadapt.events.pixelmap import MapSpec
+from nuadapt.events.pixelmap import MapSpec, PixelMaps
 from nuadapt.events.splits import SPLITS, hash_keys
 from nuadapt.events.store import EventStore, Layout
 from nuadapt.events.tasks import Task, load_task
@@ -41,6 +41,7 @@ BLOCK = 64
 #: Blocks shuffled together; a batch mixes events of up to so many places of the file.
 POOL = 32
 _NO_SPLIT = 255
+_RESOLUTION = 1  # tells the random numbers of the resolution from those of the reasons
 _FLIPPED_AXES = ("x", "y")  # the physics is symmetric under x -> -x and y -> -y; z is the beam
 
 
@@ -367,7 +368,8 @@ class PixelDataset(EventDataset):
 
     ``pixels`` (B, V, H, W), ``labels`` (B,), ``weight`` (B,), with ``auxiliary`` also ``targets`` (B, T). A share
     ``reasons`` of the batches has ``reasons``, a text per event: whole batches, because a reason makes a sequence
-    twice as long, and all sequences of a batch are padded to the longest.
+    twice as long, and all sequences of a batch are padded to the longest. A share ``coarser`` of the batches is at
+    half resolution, H / 2 and W / 2, so that a model does not depend on the size of the pixels.
     """
 
     def __init__(
@@ -377,13 +379,15 @@ class PixelDataset(EventDataset):
         reads: PixelInput,
         flip_seed: int | None = None,
         *,
+        coarser: float = 0.0,
         auxiliary: bool = False,
         reasons: float = 0.0,
         classes: Sequence[str] = (),
     ) -> None:
         super().__init__(data, sample)
         self.reads, self.flip_seed = reads, flip_seed
-        self.auxiliary, self.reasons, self.classes = auxiliary, reasons, tuple(classes)
+        self.coarser, self.auxiliary, self.reasons = coarser, auxiliary, reasons
+        self.classes = tuple(classes)
 
     def __getitems__(self, draws: Sequence[Draw]) -> dict[str, Any]:
         at = np.array([d.at for d in draws], dtype=np.int64)
@@ -392,7 +396,7 @@ class PixelDataset(EventDataset):
         events = self._events(rows)
         if events.pixelmap is None:
             raise DataError("these events have no pixel maps", where=self.paths[0])
-        images = self.reads.images(events.pixelmap)
+        images = self._images(events.pixelmap, np.random.default_rng([int(epoch[0]) + 1, int(rows[0]), _RESOLUTION]))
         if self.flip_seed is not None:
             mirror(images, self._axes(), flip_bits(self.flip_seed, epoch, rows) & (epoch >= 0)[:, None])
         batch: dict[str, Any] = {
@@ -405,6 +409,12 @@ class PixelDataset(EventDataset):
         if np.random.default_rng([int(epoch[0]) + 1, int(rows[0])]).random() < self.reasons:
             batch["reasons"] = self._reasons(events, draws)
         return batch
+
+    def _images(self, maps: PixelMaps, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Grey images of a batch, at full or half resolution."""
+        if rng.random() >= self.coarser:
+            return self.reads.images(maps)
+        return self.reads.images(maps.coarsen(2, how=("sum", "mean")[rng.integers(2)]))
 
     def _reasons(self, events: EventBatch, draws: Sequence[Draw]) -> list[str]:
         """A reason per event from its visible truth, in other words every epoch."""

@@ -380,6 +380,7 @@ def _datasets(
         offered.train,
         reads,
         flip_seed=config.seed if config.flips else None,
+        coarser=config.coarser,
         auxiliary=config.auxiliary,
         reasons=config.language.reasons if load_preset(config.preset)["family"] == "vlm" else 0.0,
         classes=offered.task.classes,
