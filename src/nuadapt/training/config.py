@@ -117,7 +117,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"  # balanced: every class has the same total weight
     flips: bool = True  # mirror x and y at random: the physics is symmetric in both, z is the beam
-    coarser: float = 0.0  # share of batches of pixel maps at half resolution, joined pixels added or averaged in turn
+    coarser: float = 0.0  # share of batches of pixel maps at half resolution, energies added or averaged by chance
     auxiliary: bool = False  # give models that can learn visible truth beside the class its columns
     precision: Literal["auto", "bf16", "float32"] = "auto"  # auto: bf16 where the hardware multiplies in it
     start_from: str = ""  # run of the same architecture, or weights of the Hub on disk, to go on from
