@@ -41,6 +41,19 @@ def test_the_studies_that_come_with_nuadapt_are_legal(name, scale):
     assert all(events.seed != study.events.seed for events in study.sets.values()), "trained on what is asked"
 
 
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("name", study_names())
+def test_shipped_models_are_not_asked_about_the_events_that_they_were_trained_on(name, scale):
+    study = load_study(name, scale)
+    asked = [study.events, *study.sets.values()] if any(plan.run for plan in study.models.values()) else []
+    assert all(events.seed != 1 for events in asked)  # src/nuadapt/models/pretrained/README.md
+
+
+def test_a_scale_may_have_its_own_seed(tmp_path):
+    study = loaded(tmp_path, scales={"smoke": {"events": 30, "seed": 50}})
+    assert (study.events.seed, study.sets["noise"].seed) == (50, 51)
+
+
 def test_sizes_and_models_by_scale():
     assert {scale: load_study("cnn", scale).events.events for scale in ("smoke", "laptop", "paper")} == {
         "smoke": 1200,

@@ -158,6 +158,7 @@ class _Scale:
     """One entry of ``scales`` in the file. What it says of a model or of evaluations goes before the study's own."""
 
     events: int = 0
+    seed: int = 0  # of the events, in place of the study's; 0: the study's
     set_events: int | dict[str, int] = 1000  # of each further set, or by name
     models: dict[str, dict[str, Any] | None] = field(default_factory=dict)  # none named: all, in the study's order
     evaluate: tuple[dict[str, Any], ...] = ()
@@ -231,7 +232,7 @@ def load_study(name: str | Path, scale: str) -> Study:
     return Study(
         title=given.title,
         scale=scale,
-        events=_events(size.events, given.seed, given.simulation, given.detector, where),
+        events=_events(size.events, size.seed or given.seed, given.simulation, given.detector, where),
         models=_by_seed(
             {n: _model({**given.models[n]}, more or {}, asked, f"{where}, model {n}") for n, more in chosen.items()}
         ),
@@ -253,7 +254,7 @@ def _further(name: str, given: _File, size: _Scale, where: str) -> EventSet:
     detector = own.detector or given.detector
     words = (*given.simulation, *own.simulation) if detector == given.detector else own.simulation
     events = size.set_events.get(name, 0) if isinstance(size.set_events, dict) else size.set_events
-    return _events(events, given.seed + 1, words, detector, where)
+    return _events(events, (size.seed or given.seed) + 1, words, detector, where)
 
 
 def _by_seed(models: Mapping[str, ModelPlan]) -> dict[str, ModelPlan]:
