@@ -41,7 +41,7 @@ class Conversations:
 
 
 class SparseClassifier(VLMClassifier):
-    """Adapters and connector learn; vision tower and language model are frozen.
+    """Adapters and connector learn, the vision tower slowly; the language model's own weights are frozen.
 
     Args:
         preset: the backbone's preset; its ``occupied_above`` is the grey level from which a patch is looked at.
@@ -75,7 +75,8 @@ class SparseClassifier(VLMClassifier):
             reason_weight=reason_weight,
             examples=examples,
         )
-        self.model.model.connector.requires_grad_(True)
+        for part in (self.model.model.connector, self.model.model.vision_model):
+            part.requires_grad_(True)
         image = self.model.config.image_token_id
         self.words: Words = words_of(self.tokenizer, prompt, self.views, image, self.example_labels)
         self._cache: Any = None
@@ -175,5 +176,5 @@ class SparseClassifier(VLMClassifier):
         return Conversations(embeds, mask)
 
     def lr_factors(self) -> dict[str, float]:
-        """Learning rates relative to that of the adapters: the connector starts from nothing."""
-        return {".connector.": 3.0}
+        """Learning rates relative to that of the adapters: the connector starts from nothing, the tower is trained."""
+        return {".connector.": 3.0, ".vision_model.": 0.15}
