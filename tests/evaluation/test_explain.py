@@ -125,6 +125,24 @@ def test_gradient_evidence_adds_up(cnn: LoadedModel) -> None:
     np.testing.assert_allclose(found, difference, atol=0.01 * np.abs(difference).max())
 
 
+def test_gradient_evidence_adds_up_for_models_that_skip_empty_patches() -> None:
+    """A patch below the grey level where it is looked at must not leave the picture on the way to the empty image."""
+    torch.manual_seed(2)
+    vision = {"image_size": 32, "patch_size": 8, "stem": [[8, 0], [8, 0], [16, 0]], "hidden_size": 16}
+    vision |= {"intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    small = load_preset("vit") | {"vision": vision, "head_width": 16, "occupied_above": 0.4}
+    network = build_model(small, n_views=2, classes=CLASSES)
+    nn.init.normal_(network.get_parameter("classifier.weight"), std=40.0)
+    model, images, target = loaded(network), random_images(4, share=0.02), np.array([0, 1, 1, 0])
+    with torch.no_grad():
+        shown = torch.from_numpy(images)
+        blank = network(pixels=torch.zeros_like(shown), shown=shown)["logits"].double().numpy()
+    difference = log_odds(model, images, target) - (blank[:, 0] - blank[:, 1]) * np.where(target == 0, 1, -1)
+    found = attribution(model, images, target, config=AttributionConfig(steps=400)).sum(axis=(1, 2, 3))
+    assert np.abs(difference).min() > 0.1
+    np.testing.assert_allclose(found, difference, atol=0.01 * np.abs(difference).max())
+
+
 @pytest.mark.parametrize("steps", [1, 5])
 def test_gradient_evidence_of_a_square_is_exact(steps: int) -> None:
     """The integral over a of 2 a s x is s x for a pixel x of sum s; the midpoint rule is exact for straight lines."""

@@ -74,23 +74,17 @@ def _with_lora(model: nn.Module, choice: Adaptation, fresh: Sequence[str]) -> nn
     return wrapped
 
 
-def parameter_groups(
-    model: nn.Module, choice: Adaptation, *, lr: float, weight_decay: float = 0.0, fresh: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Groups for an optimizer, of the trainable parameters of an adapted model.
+def lr_factors(choice: Adaptation, backbone: str, fresh: Sequence[str] = ()) -> dict[str, float]:
+    """Learning rates of an adapted model relative to that of the settings, by part of name; the first that fits counts.
 
-    The backbone has ``choice.backbone_lr`` times the rate; what is new, and low-rank updates, which begin at zero,
-    have the full rate. Weight decay acts on matrices only.
+    What is trained of a backbone as it was loaded learns ``choice.backbone_lr`` times as fast as the rest. Low-rank
+    updates begin at zero, and beside them only what is new is trained: all of it learns at the full rate.
 
-    Raises:
-        ConfigError: the model has no backbone.
+    Args:
+        choice: as given to :func:`adapt`.
+        backbone: beginning of the names of the backbone, ``model.backbone``.
+        fresh: as given to :func:`adapt`.
     """
-    backbone = _backbone(model)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        pretrained = name.startswith(backbone) and name not in fresh
-        rate = lr * choice.backbone_lr if pretrained else lr
-        groups.setdefault((rate, weight_decay if parameter.ndim == 2 else 0.0), []).append(parameter)
-    return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
+    if choice.mode == "lora":
+        return {}
+    return {**dict.fromkeys(fresh, 1.0), f"{backbone}.": choice.backbone_lr}

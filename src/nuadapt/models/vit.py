@@ -23,6 +23,9 @@ from nuadapt.models.vision_tower import encode, new_tower, occupied, resized, to
 class ViT(nn.Module):
     """Class scores from the views of an event. ``shape`` is the preset."""
 
+    #: ``forward`` takes ``shown``, since patches without charge are not looked at.
+    gated = True
+
     def __init__(self, shape: Mapping[str, Any], n_views: int, n_classes: int, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if n_views < 1 or n_classes < 2:
@@ -39,7 +42,7 @@ class ViT(nn.Module):
         self.classifier = nn.Linear(hidden, n_classes)
         self.auxiliary = nn.Linear(hidden, len(TARGET_NAMES))
 
-    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def features(self, pixels: Tensor, shown: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features of the K occupied patches (K, D), and which those are (B * V, P), views of an event in a row.
 
         Raises:
@@ -48,12 +51,13 @@ class ViT(nn.Module):
         if pixels.ndim != 4 or pixels.shape[1] != self.n_views:
             raise DataError(f"pixels have shape {tuple(pixels.shape)}", expected=f"(events, {self.n_views}, H, W)")
         images = resized(pixels.flatten(0, 1), self.side)  # (B * V, side, side)
-        keep = occupied(images, self.patch, self.occupied_above)
+        seen = images if shown is None else resized(shown.flatten(0, 1), self.side)
+        keep = occupied(seen, self.patch, self.occupied_above)
         return encode(self.tower, images, keep), keep
 
-    def summary(self, pixels: Tensor) -> Tensor:
+    def summary(self, pixels: Tensor, shown: Tensor | None = None) -> Tensor:
         """Joint summary of all views, (B, head_width)."""
-        features, keep = self.features(pixels)
+        features, keep = self.features(pixels, shown)
         image = keep.nonzero(as_tuple=True)[0]  # (K,)
         blank = features.new_zeros(len(keep), features.shape[1])
         mean = blank.index_add(0, image, features) / keep.sum(dim=1, keepdim=True)  # (B * V, D)
@@ -68,6 +72,7 @@ class ViT(nn.Module):
         weight: Tensor | None = None,
         total: Tensor | None = None,
         targets: Tensor | None = None,
+        shown: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Scores of grey levels 0..1.
 
@@ -76,6 +81,7 @@ class ViT(nn.Module):
             labels: class indices (B,); with them the loss is returned too.
             weight, total: see :func:`nuadapt.models.loss.weighted_cross_entropy`.
             targets: auxiliary targets (B, T), NaN where unknown; used in training only.
+            shown: images (B, V, H, W) that decide which patches are looked at; none: ``pixels`` themselves.
 
         Returns:
             ``logits`` (B, classes) in float32, and ``loss`` if there are labels.
@@ -83,7 +89,7 @@ class ViT(nn.Module):
         Raises:
             DataError: other number of views than the model was built for.
         """
-        summary = self.summary(pixels)
+        summary = self.summary(pixels, shown)
         logits: Tensor = self.classifier(summary).float()
         if labels is None:
             return {"logits": logits}

@@ -248,6 +248,15 @@ def _diverged(step: int) -> ConfigError:
     )
 
 
+def rate_of(name: str, factors: Mapping[str, float]) -> float:
+    """Learning rate of a parameter relative to that of the settings: of the first part of names that is in its name.
+
+    >>> rate_of("body.embed.weight", {"body.embed": 1.0, "body.": 0.1}), rate_of("head.weight", {"body.": 0.1})
+    (1.0, 1.0)
+    """
+    return next((factor for part, factor in factors.items() if part in name), 1.0)
+
+
 class Engine(Trainer):
     """``transformers.Trainer`` with the order of events, the weighted loss and whole checkpoints of nuadapt."""
 
@@ -281,9 +290,8 @@ class Engine(Trainer):
             groups: dict[tuple[float, float], list[nn.Parameter]] = {}
             for name, parameter in of.named_parameters():
                 if parameter.requires_grad:
-                    factor = next((f for part, f in self._rates.items() if part in name), 1.0)
                     decay = self.args.weight_decay if name in decayed else 0.0
-                    groups.setdefault((factor, decay), []).append(parameter)
+                    groups.setdefault((rate_of(name, self._rates), decay), []).append(parameter)
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, of)
             self.optimizer = kind(
                 [{"params": p, "weight_decay": d, "lr": f * self.args.learning_rate} for (f, d), p in groups.items()],

@@ -340,7 +340,7 @@ def _run(
         *_datasets(config, data, offered, reads),
         keeper,
         arguments(config, folder, steps, _answer(offered)),
-        _rates(model, config, loaded),
+        _rates(model, loaded),
     )
     engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
@@ -359,14 +359,12 @@ def _cost(
     return {"forward": found.forward / len(draws), "backward": found.backward / len(draws)}
 
 
-def _rates(model: nn.Module, config: TrainingConfig, loaded: Earlier | None) -> dict[str, float]:
+def _rates(model: nn.Module, loaded: Earlier | None) -> dict[str, float]:
     """Learning rates relative to that of the settings, by part of name: what was pretrained learns more slowly."""
-    if loaded is None:
-        factors: dict[str, float] = getattr(model, "lr_factors", dict)()
-        return factors
-    fresh = {f"{name}": 1.0 for name in loaded.report.fresh}
-    # Low-rank updates begin at nothing, and learn at the full rate.
-    return fresh | {"lora_": 1.0, "body.": config.pretrained.backbone_lr}
+    if loaded is not None:
+        return loaded.rates
+    factors: dict[str, float] = getattr(model, "lr_factors", dict)()
+    return factors
 
 
 def _datasets(

@@ -12,7 +12,7 @@ from torch import nn
 
 from nuadapt.errors import ConfigError, DataError
 from nuadapt.events.tasks import Task
-from nuadapt.models.adaptation import adapt
+from nuadapt.models.adaptation import adapt, lr_factors
 from nuadapt.models.compute import training_flops
 from nuadapt.models.fetch import CHECKPOINTS, checkpoint
 from nuadapt.models.inputs import CloudInput, Reads, input_from
@@ -23,9 +23,10 @@ from nuadapt.training.config import TrainingConfig
 
 @dataclass(frozen=True)
 class Earlier:
-    """What became of every tensor, and what the earlier training cost, if its record says it."""
+    """What became of every tensor, how fast each learns, and what the earlier training cost, if its record says it."""
 
     report: LoadReport
+    rates: dict[str, float]  # factors of the learning rate by part of name, the first that fits counts
     flops: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,7 +50,8 @@ def with_pretrained(
     given = config.pretrained
     if not given.checkpoint:
         return model, None
-    if not getattr(model, "backbone", None):
+    backbone = getattr(model, "backbone", None)
+    if not backbone:
         raise ConfigError(f"{config.preset} has no pretrained backbone", expected="a model such as pet2-small")
     layout, fresh, flops, place = given.layout, [], None, Path(given.checkpoint)
     if given.checkpoint not in CHECKPOINTS and place.is_dir():
@@ -62,7 +64,8 @@ def with_pretrained(
         place = checkpoint(given.checkpoint)
     report = load_foreign(model, place, layout=layout, fresh=fresh, at_least=given.at_least)
     logging.getLogger("nuadapt").warning(report.paragraph())
-    return adapt(model, given.adaptation(), report.fresh), Earlier(report, flops)
+    rates = lr_factors(given.adaptation(), backbone, report.fresh)
+    return adapt(model, given.adaptation(), report.fresh), Earlier(report, rates, flops)
 
 
 def _of_other_meaning(record: dict[str, Any], reads: Reads, task: Task) -> Iterator[str]:

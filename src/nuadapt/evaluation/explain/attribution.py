@@ -60,6 +60,8 @@ def attribution(
 
     ``gradient``: integrated gradients from the empty image (Sundararajan et al., arXiv:1703.01365). The evidence
     of an event adds up to the difference of its log-odds to those of an empty image, to the accuracy of the integral.
+    Models that look at occupied patches only keep looking at those of the whole image all the way: a patch that
+    entered with a jump would be in nobody's evidence. Their empty image is one of blank patches.
 
     ``occlusion``: by how much the log-odds fall when a square window is blanked (Zeiler and Fergus,
     arXiv:1311.2901), shared among the pixels of the window in proportion to their grey levels. The windows tile
@@ -122,12 +124,14 @@ def _chunks(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _scores(model: LoadedModel, pixels: Tensor, labels: Labels) -> Tensor:
+def _scores(model: LoadedModel, pixels: Tensor, labels: Labels, shown: Tensor | None = None) -> Tensor:
     """Log-odds (B,) of the labels, in float64, differentiable by ``pixels`` (B, V, H, W).
 
-    No autocast: what a small change of the image does is lost in the rounding of bfloat16.
+    ``shown`` (B, V, H, W) decides where models look that do not look everywhere; none: ``pixels`` do. No autocast:
+    what a small change of the image does is lost in the rounding of bfloat16.
     """
-    logits = model.network(pixels=pixels)["logits"].double()  # (B, C)
+    where = {"shown": shown} if shown is not None and getattr(model.network, "gated", False) else {}
+    logits = model.network(pixels=pixels, **where)["logits"].double()  # (B, C)
     at = torch.from_numpy(labels).to(logits.device)[:, None]  # (B, 1)
     others = logits.scatter(1, at, -torch.inf)  # the class itself has no part in the sum over the others
     score: Tensor = logits.gather(1, at)[:, 0] - others.logsumexp(dim=1)
@@ -151,17 +155,18 @@ def _integrated_gradients(model: LoadedModel, images: Images, labels: Labels, co
     mean = np.zeros(images.shape, dtype=np.float64)
     for part in _chunks(len(images) * config.steps, config.batch_size):
         event, step = np.divmod(np.arange(part.start, part.stop), config.steps)
-        slope = _gradient(model, middle[step][:, None, None, None] * images[event], labels[event])
+        slope = _gradient(model, middle[step], images[event], labels[event])
         for at, share, value in zip(event, width[step], slope, strict=True):
             mean[at] += share * value
     return (images * mean).astype(np.float32)
 
 
-def _gradient(model: LoadedModel, images: Images, labels: Labels) -> npt.NDArray[Any]:
-    """d(log-odds)/d(pixel), shape (B, V, H, W); the weights collect no gradients."""
-    pixels = torch.from_numpy(images).to(model.device).requires_grad_()
+def _gradient(model: LoadedModel, share: Images, images: Images, labels: Labels) -> npt.NDArray[Any]:
+    """d(log-odds)/d(pixel) at this ``share`` (B,) of each image, (B, V, H, W); the weights collect no gradients."""
+    whole = torch.from_numpy(images).to(model.device)
+    pixels = (torch.from_numpy(share).to(model.device)[:, None, None, None] * whole).requires_grad_()
     with torch.enable_grad():
-        score = _scores(model, pixels, labels).sum()  # events do not see each other, so each keeps its own gradient
+        score = _scores(model, pixels, labels, whole).sum()  # events do not see each other, so each keeps its own gradient
     if not score.requires_grad:
         raise DataError(
             f"the scores of the model {model.id} have no gradient with respect to pixels",
