@@ -136,11 +136,12 @@ class ModelDesk:
         table = self._table(model, question.batch)
         if question.kind == REASON:
             return Reply(table, reasons=self._reasons(model, question.batch, table))
-        from nuadapt.evaluation.explain.attribution import AttributionConfig, attribution
+        from nuadapt.evaluation.explain.attribution import AttributionConfig, attribution, possible
 
         config = PredictConfig()
         images = images_for(model, maps_for(model, question.batch, config), config)
-        found = attribution(model, images, table.label, "gradient", AttributionConfig(steps=_STEPS))
+        method = possible(model, "gradient")
+        found = attribution(model, images, table.label, method, AttributionConfig(steps=_STEPS))
         return Reply(table, evidence=found, factor=model.image_input.coarsen)
 
     def _reasons(self, model: LoadedModel, batch: EventBatch, table: Predictions) -> tuple[str, ...]:

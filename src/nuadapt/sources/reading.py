@@ -20,13 +20,17 @@ Progress = Callable[[int, int], None]
 class ReadReport:
     """How many events were read, how many were left out for which reason, and what else a user should know.
 
-    ``broken`` counts values and objects that were dropped or marked in events that stay, by kind.
+    Of the events that stay, ``broken`` counts values and objects that were dropped or marked, and ``absent`` those that
+    the file itself says are not there, both by kind. ``exposure`` has the protons on target that the events which were
+    read stand for, by file.
     """
 
     n_read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     broken: Counter[str] = field(default_factory=Counter)
+    absent: Counter[str] = field(default_factory=Counter)
+    exposure: dict[str, float] = field(default_factory=dict)
 
     @property
     def n_left_out(self) -> int:
@@ -43,6 +47,9 @@ class ReadReport:
         self.n_read += other.n_read
         self.left_out.update(other.left_out)
         self.broken.update(other.broken)
+        self.absent.update(other.absent)
+        for name, pot in other.exposure.items():
+            self.exposure[name] = self.exposure.get(name, 0.0) + pot
         for sentence in other.notes:
             self.note(sentence)
 

@@ -237,6 +237,22 @@ def test_a_model_without_reasons_has_evidence_only(store: Path, fresh: Path) -> 
     assert all(set(event) == {"key", "target"} for event in read_explained(fresh / EXPLAINED).events)
 
 
+class Drawn(Talking):
+    """Reads its images through something that has no gradient, as chat models do."""
+
+    has_pixel_gradient = False
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        return super().forward(torch.from_numpy(pixels.detach().numpy().copy()))
+
+
+def test_a_model_without_pixel_gradient_is_explained_by_occlusion(store: Path, fresh: Path) -> None:
+    run(store, fresh, Drawn())
+    assert json.loads((fresh / CONFIG).read_text())["test"]["methods"] == ["occlusion"]
+    assert "occlusion" in json.loads((fresh / EVIDENCE).read_text())["deletion"]
+    assert (fresh / FAITHFULNESS).is_file()
+
+
 def test_recorded_data_are_judged_by_their_images(synthetic: ModuleType, tmp_path: Path) -> None:
     store = make_store(synthetic, tmp_path / "d.h5", 12, spec=MapSpec(shape=(160, 160)), has_truth=False)
     out = evaluated(store, tmp_path / "e", split="all")

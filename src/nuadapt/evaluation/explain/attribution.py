@@ -78,6 +78,11 @@ def attribution(
     return METHODS[method](model, images, labels, config or AttributionConfig())
 
 
+def possible(model: LoadedModel, method: str) -> str:
+    """``method``, or occlusion in place of a gradient that the model cannot give: its own processor draws the images."""
+    return method if getattr(model.network, "has_pixel_gradient", True) else "occlusion"
+
+
 def log_odds(model: LoadedModel, images: Images, target: npt.NDArray[Any], batch_size: int = 32) -> Floats:
     """The score that evidence is about: ln(p / (1 - p)) of class ``target`` (B,), shape (B,).
 

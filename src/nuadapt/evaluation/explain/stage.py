@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nuadapt.errors import ConfigError, DataError, InputFileError, OutputError
-from nuadapt.evaluation.explain.attribution import Images, attribution
+from nuadapt.evaluation.explain.attribution import Images, attribution, possible
 from nuadapt.evaluation.explain.deletion import EvidenceConfig, evidence_test
 from nuadapt.evaluation.explain.faithfulness import DEFINITIONS, compare_controls, verdicts
 from nuadapt.evaluation.explain.files import (
@@ -90,7 +90,7 @@ def explain(
         OutputError: ``out`` is explained already, by other settings.
         DataError: the evaluation is of other events; a single event, whose image cannot be shuffled.
     """
-    config, predict = config or ExplainConfig(), predict or PredictConfig()
+    config, predict = _possible(model, config or ExplainConfig()), predict or PredictConfig()
     with EventStore(data) as store:
         table = _evaluated(out, model, store, rows)
         if model.gives_reasons and len(rows) < 2:
@@ -106,6 +106,12 @@ def explain(
             write_json(out / EVIDENCE, test.numbers)  # last: it stands for both
         if model.gives_reasons and not (out / FAITHFULNESS).is_file():
             _faithfulness(job, progress)
+
+
+def _possible(model: LoadedModel, config: ExplainConfig) -> ExplainConfig:
+    """The settings with evidence that this model can give."""
+    methods = dict.fromkeys(possible(model, method) for method in config.test.methods)
+    return replace(config, test=replace(config.test, methods=tuple(methods)))
 
 
 def _evaluated(out: Path, model: LoadedModel, store: EventStore, rows: Rows) -> Predictions:

@@ -61,6 +61,9 @@ class ChatClassifier(VLMClassifier):
         ConfigError: a view mode that this backbone does not support.
     """
 
+    #: Images go through the backbone's own processor.
+    has_pixel_gradient = False
+
     def __init__(
         self,
         backbone: Backbone,

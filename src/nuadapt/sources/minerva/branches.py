@@ -30,6 +30,12 @@ TRUTH = (
 #: Truth that some productions do not have.
 OPTIONAL_TRUTH = ("mc_targetZ", "mc_targetA", "mc_targetNucleon")
 
+_PARTICLES = tuple(name for name in TRUTH if name.startswith("mc_FSPart"))
+#: How many values an event has of the branches that do not have one.
+PER_OBJECT = (*BLOBS, "prong_part_pid", "prong_dEdXMean", *_PARTICLES)
+VECTORS_PER_OBJECT = ("prong_part_E", "prong_part_pos")
+FOUR = ("vtx", "muon_corrected_p", "mc_vtx", "mc_incomingPartVec", "mc_primFSLepton")
+
 GROUPS = {
     "event numbers": KEYS,
     "muon": MUON,
