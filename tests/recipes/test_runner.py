@@ -390,10 +390,15 @@ def test_a_model_whose_events_cannot_be_made_is_left_out_with_those_that_need_it
     monkeypatch.setattr("nuadapt.sources.simulation.run.Jets", missing)
     found = left_out(load_study("minerva", "laptop"))
     assert "no chromo here" in found["jets"]
-    arms = {f"{size}-{arm}" for size in ("few", "some", "many") for arm in ("pretrained", "random-long")}
+    arms = {
+        f"{size}-{arm}-seed{seed}"
+        for size in ("few", "some", "many")
+        for arm in ("pretrained", "random-long")
+        for seed in (1, 2)
+    }
     assert set(found) == {"jets", *arms}
-    assert "takes a part of jets" in found["few-pretrained"]
-    assert "spends what few-pretrained costs" in found["few-random-long"]
+    assert "takes a part of jets" in found["few-pretrained-seed1"]
+    assert "spends what few-pretrained-seed2 costs" in found["few-random-long-seed2"]
 
 
 def test_a_cost_that_is_not_known_cannot_be_spent(tmp_path, monkeypatch):

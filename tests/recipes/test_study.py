@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -192,21 +193,17 @@ def test_a_set_without_a_number_of_events_is_refused(tmp_path):
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
 def test_the_arms_of_the_transfer_question_differ_in_pretraining_and_epochs_alone(scale):
-    study = load_study("minerva", scale)
-    for size in ("few", "some", "many"):
-        arms = [f"{size}-random", f"{size}-pretrained", f"{size}-random-long"]
-        if arms[0] not in study.models:
-            continue
+    study, steps = load_study("minerva", scale), []
+    firsts = [name for name in study.models if re.fullmatch(r"(few|some|many)-random(-seed\d)?", name)]
+    for first in firsts:
+        size, _, seed = first.partition("-random")
+        arms = [first, f"{size}-pretrained{seed}", f"{size}-random-long{seed}"]
         configs = [study.training(name).as_dict() for name in arms]
         for config in configs:
             config.pop("pretrained")
         assert configs[0] == configs[1] == configs[2]  # the epochs of the last follow from what the second cost
         assert study.models[arms[2]].spends == arms[1]
         assert configs[0]["patience"] > 10 * configs[0]["epochs"], "equal steps need no early stopping"
-    steps = [
-        -(-c.train_events // c.batch_size) * c.epochs
-        for c in (
-            study.training(f"{size}-random") for size in ("few", "some", "many") if f"{size}-random" in study.models
-        )
-    ]
+        steps.append(-(-configs[0]["train_events"] // configs[0]["batch_size"]) * configs[0]["epochs"])
+    assert len(firsts) == {"smoke": 1, "laptop": 6, "paper": 3}[scale]
     assert scale == "smoke" or max(steps) < 1.1 * min(steps)
