@@ -29,12 +29,18 @@ MUON = {"deposited_energy": 0.5, "muon_track_length": 200.0, "muon_contained": 0
 SHOWER = {"deposited_energy": 0.5, "shower_energy": 0.45, "shower_gap": 0.1, "n_showers": 1}
 
 
-def stated(particles: Particles | None = None, **changes: Any) -> dict[str, str]:
+def stated(particles: Particles | None = None, pixel: float = 0.0, **changes: Any) -> dict[str, str]:
     """Claims of one event that differs from PLAIN."""
     columns = {"run": [1], "subrun": [0], "event": [1], "source": [0]}
     columns |= {name: [value] for name, value in {**PLAIN, **changes}.items()}
     batch = EventBatch.make(columns, ("made up",), particles)
-    return {name: str(value) for name, value in claims_of_truth(batch)[0].stated().items()}
+    return {name: str(value) for name, value in claims_of_truth(batch, pixel)[0].stated().items()}
+
+
+@pytest.mark.parametrize(("pixel", "edge"), [(0.5, 3.0), (1.0, 3.0), (2.0, 6.0), (4.0, 12.0)])
+def test_coarser_pixels_show_wider_gaps_only(pixel: float, edge: float) -> None:
+    assert "shower_gap" not in stated(**{**SHOWER, "shower_gap": edge - 0.1}, pixel=pixel)
+    assert stated(**{**SHOWER, "shower_gap": edge}, pixel=pixel)["shower_gap"] == "displaced"
 
 
 def hadron(pdg: int, mass: float, kinetic: float) -> Particles:

@@ -171,7 +171,8 @@ def _gradient(model: LoadedModel, share: Images, images: Images, labels: Labels)
     whole = torch.from_numpy(images).to(model.device)
     pixels = (torch.from_numpy(share).to(model.device)[:, None, None, None] * whole).requires_grad_()
     with torch.enable_grad():
-        score = _scores(model, pixels, labels, whole).sum()  # events do not see each other, so each keeps its own gradient
+        # Events do not see each other, so each keeps its own gradient.
+        score = _scores(model, pixels, labels, whole).sum()
     if not score.requires_grad:
         raise DataError(
             f"the scores of the model {model.id} have no gradient with respect to pixels",

@@ -96,7 +96,7 @@ def explain(
         if model.gives_reasons and len(rows) < 2:
             raise DataError("a single event has no other one to be confused with", expected="at least 2 events")
         _prepare(out / CONFIG, config)
-        job = _Job(model, store, rows, table, out, config, predict, _judge_of(store, model))
+        job = _Job(model, store, rows, table, out, config, predict, _judge_of(store, model, predict))
         if not (out / EXPLAINED).is_file():
             _explain_gallery(job)
         if not (out / EVIDENCE).is_file():
@@ -153,17 +153,17 @@ def _chosen(table: Predictions, n: int) -> Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """What claims are compared with: ``words`` for people, ``claims`` of a batch and the maps that the model sees."""
+    """What claims are compared with: ``words`` for people, ``claims`` of a batch and its maps of the model's views."""
 
     words: str
     claims: Callable[[EventBatch, PixelMaps], list[Claims]]
 
 
-def _judge_of(store: EventStore, model: LoadedModel) -> _Judge:
-    """Visible truth where the store has it, else the images, else nothing."""
-    spec = store.layout.map_spec
+def _judge_of(store: EventStore, model: LoadedModel, predict: PredictConfig) -> _Judge:
+    """Visible truth where the store has it, as far as the model's pixels show it; else the images, else nothing."""
+    spec, joined = store.layout.map_spec, model.image_input.coarsen * predict.coarsen
     if store.layout.has_truth and bool((store.column("n_tracks") >= 0).any()):
-        return _Judge("visible truth", lambda batch, maps: claims_of_truth(batch))
+        return _Judge("visible truth", lambda batch, maps: claims_of_truth(batch, max(maps.spec.pitch) * joined))
     if spec is not None and spec.value_unit != "grey" and len(model.image_input.views) == 2:
         return _Judge("features of the images", lambda batch, maps: claims_of_images(maps))
     return _Judge("nothing: neither visible truth nor energies in pixels", lambda batch, maps: [Claims()] * len(batch))

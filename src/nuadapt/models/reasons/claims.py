@@ -37,6 +37,8 @@ SHOWER_SEEN = 0.1  # three critical energies (32.84 MeV, PDG): below, an electro
 SHOWER_LARGE = 0.4
 GAP_ATTACHED = 1.0  # two pixels of 0.5 cm; a photon converts within it in 5% of cases (9/7 X0 = 18 cm)
 GAP_DISPLACED = 3.0  # of 6 pixels at least 4 remain in one of two projections (1/sqrt(2) of the length)
+#: In coarser pixels a gap must be so many of them wide: at least two are blank in one of two projections.
+GAP_PIXELS = 3
 TRACKS_MANY = 5  # a choice: about 45% of the simulated events have so many tracks
 MINIMUM_LOSS = 2.105e-3  # GeV/cm at minimum ionisation in liquid argon, PDG: no track costs less
 SHOWER_THRESHOLD = 0.03  # GeV; what each shower counted in n_showers holds at least
@@ -143,13 +145,16 @@ if set(CLAIM_TYPES) | {"conflicts"} != {f.name for f in fields(Claims)}:
     raise DataError("claim types and the fields of Claims differ")
 
 
-def claims_of_truth(batch: EventBatch) -> list[Claims]:
+def claims_of_truth(batch: EventBatch, pixel: float = 0.0) -> list[Claims]:
     """What the visible truth of each event supports; nothing is claimed where the visible columns are unknown.
+
+    Args:
+        pixel: side of the pixels that are looked at, cm, where they are coarser than those of the simulation (0.5 cm).
 
     Raises:
         DataError: events without truth.
     """
-    columns = {**_track_claims(batch), **_shower_claims(batch)}
+    columns = {**_track_claims(batch), **_shower_claims(batch, max(GAP_DISPLACED, GAP_PIXELS * pixel))}
     columns["michel"] = _michel_claims(batch, columns)
     return [Claims(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
@@ -213,8 +218,8 @@ def _reaching(particles: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
     return np.asarray(kinetic >= reach)
 
 
-def _shower_claims(batch: EventBatch) -> dict[str, list[Any]]:
-    """Columns ``shower``, ``shower_size`` and ``shower_gap``."""
+def _shower_claims(batch: EventBatch, displaced: float) -> dict[str, list[Any]]:
+    """Columns ``shower``, ``shower_size`` and ``shower_gap``; a gap is seen from ``displaced`` cm on."""
     n, energy, gap = len(batch), batch["shower_energy"], batch["shower_gap"]
     seen = energy >= SHOWER_SEEN  # False for NaN: no shower
     return {
@@ -223,7 +228,7 @@ def _shower_claims(batch: EventBatch) -> dict[str, list[Any]]:
         "shower_gap": _chosen(
             n,
             (seen & (gap < GAP_ATTACHED), ShowerGap.ATTACHED),
-            (seen & (gap >= GAP_DISPLACED), ShowerGap.DISPLACED),
+            (seen & (gap >= displaced), ShowerGap.DISPLACED),
         ),
     }
 
