@@ -2,13 +2,15 @@
 
 The file is the sample with its events repeated: each branch gets ten baskets of REPEAT times the sample's entries. (No
 library here can write a ROOT tree with vectors of vectors.) Both sides read it in the same run; the loop does what a
-script does that builds one event at a time from the same branches.
+script does that builds one event at a time from the same branches. Then the file is brought into a store by one process
+and by two, alone and as one of four.
 
 ``python benchmarks/ingest_minerva.py SAMPLE.root [REPEAT]``
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import struct
 import sys
@@ -16,6 +18,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -180,21 +183,42 @@ def main(sample: Path, repeat: int) -> None:
         limit, cpu = min(n, 6000), time.process_time()
         loop = sum(1 for _ in one_by_one(path, limit)) / (time.process_time() - cpu)
         print(f"event by event: {loop:,.0f} events a CPU second; ratio {rates['nuadapt'] / loop:.1f}")
+        compare_workers(path, Path(folder), 2 * n // LISTED)
+
+
+def compare_workers(path: Path, folder: Path, step: int) -> None:
+    """Print how much faster two processes read one large file and four of them, with the store written.
+
+    ``step`` is two baskets, so that none is read in parts by two processes; those of an experiment are much smaller.
+    """
+    files = [path, *(folder / f"copy{i}.root" for i in range(1, 4))]
+    for copy in files[1:]:
+        copy.symlink_to(path)
+    for given in (files[:1], files):
+        took = []
         for workers in (1, 2):
-            start, cpu = time.perf_counter(), cpu_time()
-            files = [path, *(Path(folder) / f"copy{i}.root" for i in range(1, 4))]
-            for copy in files[1:]:
-                if not copy.exists():
-                    copy.symlink_to(path)
-            out = Path(folder) / f"{workers}.h5"
-            report = ingest(files, out, "minerva", reading=ReadOptions(workers=workers))
-            took, busy = time.perf_counter() - start, cpu_time() - cpu
+            out = folder / f"{len(given)}_{workers}.h5"
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:  # so that memory is its own
+                events, seconds, busy, own, child = fresh.submit(measured, given, out, workers, step).result()
+            took.append(seconds)
             print(
-                f"ingest of 4 files, {workers} workers: {report.n_events / took:,.0f} events/s, "
-                f"{report.n_events / busy:,.0f} a CPU second, {out.stat().st_size / report.n_events:.0f} bytes an event"
+                f"ingest of {len(given)} files, {workers} workers: {events / seconds:,.0f} events/s, "
+                f"{events / busy:,.0f} a CPU second, {out.stat().st_size / events:.0f} bytes an event, "
+                f"at most {own:.0f} MB and {child:.0f} MB in each of the others, "
+                f"{own + (workers if workers > 1 else 0) * child:.0f} MB together"
             )
-        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        print(f"largest process: {peak / 1e3:.0f} MB")
+        print(f"ratio of two workers to one: {took[0] / took[1]:.2f}")
+
+
+def measured(files: list[Path], out: Path, workers: int, step: int) -> tuple[int, float, float, float, float]:
+    """Events, seconds, CPU seconds, and the largest memory (MB) of this process and of any that it started."""
+    start, cpu = time.perf_counter(), cpu_time()
+    report = ingest(files, out, "minerva", reading=ReadOptions(workers=workers, settings={"step": step}))
+    took, busy = time.perf_counter() - start, cpu_time() - cpu
+    # Not ru_maxrss, which a process takes over from the one that started it.
+    own = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1e3
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+    return report.n_events, took, busy, own, child
 
 
 def cpu_time() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +12,14 @@ from nuadapt.errors import ConfigError
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.checks import problems_of
 from nuadapt.events.cloud import EVENT_INPUTS, TokenType, event_inputs, minerva_spec, token_inputs
-from nuadapt.events.final_state import AVAILABLE_ENERGY, CHARGED_PION_MASS
 from nuadapt.events.schema import fields_of
 from nuadapt.events.truth import PION_CLASSES, CodeScheme, InteractionMode, pion_label
 
 uproot = pytest.importorskip("uproot")
 pytest.importorskip("awkward")
 
-from nuadapt.sources.minerva import branches, tree  # noqa: E402
 from nuadapt.sources.minerva.options import PAPER_TYPES, PRESETS, MinervaOptions, options_from  # noqa: E402
-from nuadapt.sources.minerva.reader import batch_of, read  # noqa: E402
+from nuadapt.sources.minerva.reader import read  # noqa: E402
 from nuadapt.sources.reading import ReadReport  # noqa: E402
 
 PEER = PRESETS["minerva-ml"]
@@ -246,131 +243,7 @@ def test_every_class_occurs(ours: EventBatch) -> None:
     assert set(pions(ours).tolist()) == set(range(len(PION_CLASSES)))
 
 
-# ---- the edge file ----
-
-#: Entry: tokens with the options of the public code, and with ours. Where the public code reads the event, its number
-#: is the README's (17 apart, where it makes non-finite tokens); elsewhere its file is lost, and the number here is
-#: what the text says: the broken object is gone and the others stay.
-EDGE_TOKENS = [
-    9, 8, 3, 6, 5, 0, 1, 8, 8, 8, 9, 6, 6, 11, 9, 9, 9, 8, 7, 5, 9, 8, 6, 5, 8, 5, 7, 25, 15, 33, 23, 23, 18, 18, 24,
-    18, 8, 7, 5, 10, 7, 5, 5, 9, 7, 7, 11, 7, 8, 5, (5, 6), (12, 11), 9, 9, 9, 10, 8, 6, 10, 8,
-]  # fmt: skip
-
-
-def test_all_edge_events_come_through(edge: Path) -> None:
-    expected = [e if isinstance(e, tuple) else (e, e) for e in EDGE_TOKENS]
-    report = ReadReport()
-    for which, options in enumerate((PEER, MinervaOptions())):
-        batch = whole(edge, options, report)
-        assert np.diff(batch.cloud.offsets).tolist() == [e[which] for e in expected]
-        assert problems_of(batch) == []
-        assert batch["entry"].tolist() == list(range(60))
-        assert np.isfinite(token_inputs(batch.cloud)).all()
-        assert np.isfinite(event_inputs(batch.columns, EVENT_INPUTS)).all()
-    assert report.notes == [
-        "masteranadev_mc_edge.root: 2 events share run, subrun and event number with an earlier one of the file; the "
-        "column 'entry' tells them apart."
-    ]
-
-
-def types(batch: EventBatch, entry: int) -> list[int]:
-    return batch.cloud.select(np.array([entry])).columns["type"].tolist()
-
-
-def values(batch: EventBatch, entry: int, name: str, kind: TokenType) -> np.ndarray:
-    columns = batch.cloud.select(np.array([entry])).columns
-    return columns[name][columns["type"] == kind]
-
-
-@pytest.fixture(scope="module")
-def edges(edge: Path) -> EventBatch:
-    return whole(edge)
-
-
-T = TokenType
-#: Entry: number of tokens of each kind that the entry is about.
-EDGE_KINDS: dict[int, dict[TokenType, int]] = {
-    2: {T.BLOB: 0},
-    3: {T.PHOTON: 0},
-    4: {T.MUON: 0},
-    6: {T.MUON: 1},
-    7: {T.PHOTON: 1},
-    8: {T.PHOTON: 1},
-    22: {T.PRONG_OTHER: 1},
-    26: {T.PRONG_OTHER: 1},
-    25: {T.PRONG_3: 0, T.PRONG_8: 0, T.PRONG_13: 0, T.PRONG_OTHER: 0},
-    27: {T.BLOB: 19, T.MERGED_BLOBS: 1},
-    28: {T.MERGED_PRONGS: 1},
-    29: {T.MUON: 1, T.PHOTON: 2, T.BLOB: 19, T.MERGED_BLOBS: 1, T.MERGED_PRONGS: 1},
-    30: {T.BLOB: 20, T.MERGED_BLOBS: 0},
-    31: {T.BLOB: 19, T.MERGED_BLOBS: 1},
-    32: {T.MERGED_PRONGS: 0},
-    33: {T.MERGED_PRONGS: 1},
-    34: {T.BLOB: 19, T.MERGED_BLOBS: 1},
-    35: {T.MERGED_PRONGS: 1},
-    48: {T.MUON: 0},
-    49: {T.MUON: 0},
-    50: {T.MUON: 1},
-    51: {T.MUON: 0},
-    52: {T.MUON: 0},
-    53: {T.MUON: 1},
-}
-
-
-@pytest.mark.parametrize("entry", EDGE_KINDS)
-def test_edge_event_has_the_kinds_of_tokens_it_should(edges: EventBatch, entry: int) -> None:
-    found = Counter(types(edges, entry))
-    assert {kind: found[kind] for kind in EDGE_KINDS[entry]} == EDGE_KINDS[entry]
-
-
-def test_edge_values_are_marked_and_not_guessed(edge: Path, edges: EventBatch) -> None:
-    for entry in (14, 15):  # NaN; +inf and the sentinel
-        assert np.isnan(values(edges, entry, "dedx", T.PHOTON)).any()
-    detector = whole(edge, MinervaOptions(frame="detector"))  # the entries are about its axis
-    np.testing.assert_array_equal(values(detector, 53, "eta", T.MUON), [10])
-    assert -10 in values(detector, 54, "eta", T.PHOTON)
-    np.testing.assert_allclose(values(edges, 53, "eta", T.MUON), -np.log(np.tan(0.05887 / 2)), rtol=1e-5)
-    assert np.isnan(edges["muon_iso_blobs_energy"][50])
-    assert np.isnan(edges["muon_fuzz_energy"][56])
-    assert edges["mode"][[43, 44]].tolist() == [InteractionMode.OTHER] * 2
-    assert edges["mode_code"][[43, 44]].tolist() == [5, 99]
-
-
-def test_edge_duplicates_share_their_key_and_nothing_else(edges: EventBatch) -> None:
-    keys = np.stack([edges[name] for name in ("run", "subrun", "event")], axis=1)
-    assert (keys[45] == keys[46]).all()
-    assert (keys[45] == keys[47]).all()
-    assert len(np.unique(keys, axis=0)) == 58
-
-
-def test_edge_truth(edges: EventBatch) -> None:
-    labels = pions(edges)
-    assert labels[57] == -1  # no list of particles: the final state is not known
-    assert edges["n_charged_pions"][57] == -1
-    assert np.isnan(edges["available_energy_mat"][57])
-    assert PION_CLASSES[labels[58]] == "cc_other"
-    assert edges["available_energy_minerva_ml"][58] == 0  # a muon and remnants
-    assert PION_CLASSES[labels[59]] == "cc_npi_charged"
-    found = {name: edges[f"available_energy_{name}"][59] for name in AVAILABLE_ENERGY}
-    assert found["rodrigues2016"] < found["minerva_ml"] < found["ascencio2022"]
-    lighter = CHARGED_PION_MASS - 0.135  # what the toolkit takes less off each pion
-    assert found["mat"] == pytest.approx(found["rodrigues2016"] + edges["n_charged_pions"][59] * lighter, abs=1e-6)
-
-
-def test_edge_events_lose_no_energy_by_merging(edge: Path, edges: EventBatch) -> None:
-    events = (27, 28, 29, 31, 33, 34, 35)
-    unmerged = whole(edge, MinervaOptions(max_blobs=99, max_prongs=99))
-    for batch_energy, all_energy in zip(
-        *(
-            [np.exp(b.cloud.select(np.array([e])).columns["log_e"].astype(float)).sum() for e in events]
-            for b in (edges, unmerged)
-        ),
-        strict=True,
-    ):
-        assert batch_energy == pytest.approx(all_energy, rel=1e-5)
-
-
-# ---- recorded data, steps, forms ----
+# ---- recorded data, steps ----
 
 
 def test_recorded_data_has_no_truth(folder: Path) -> None:
@@ -401,50 +274,6 @@ def test_steps_do_not_matter(mc: Path, ours: EventBatch) -> None:
         np.testing.assert_array_equal(joined[name], column)
     for name, column in ours.cloud.columns.items():
         np.testing.assert_array_equal(joined.cloud.columns[name], column)
-
-
-def chunk_of(path: Path) -> tree.Chunk:
-    with tree.opened(path) as file:
-        events = tree.tree_of(file, "MasterAnaDev", path)
-        names = branches.needed(events.keys(recursive=False), truth=True, weight="", where=path)
-        return next(tree.chunks(events, names, 1000, path))
-
-
-@pytest.mark.parametrize("form", ["fuzz as double", "four-vectors as counted arrays"])
-def test_other_forms_of_branches_read_the_same(edge: Path, form: str) -> None:
-    chunk = chunk_of(edge)
-    if form == "fuzz as double":
-        changed = {"muon_fuzz_energy": chunk["muon_fuzz_energy"].astype(np.float64)}
-    else:
-        changed = {
-            name: tree.Ragged(4 * np.arange(61), chunk[name].ravel()) for name in ("vtx", "muon_corrected_p", "mc_vtx")
-        }
-    other = replace(chunk, branches=chunk.branches | changed)
-    one, two = (batch_of(c, edge, MinervaOptions(), ReadReport(), truth=True) for c in (chunk, other))
-    for name, column in one.columns.items():
-        np.testing.assert_array_equal(column, two[name], err_msg=name)
-    for name, column in one.cloud.columns.items():
-        np.testing.assert_array_equal(column, two.cloud.columns[name], err_msg=name)
-
-
-def test_branches_of_one_object_that_differ_in_length_cost_values_only(mc: Path) -> None:
-    chunk = chunk_of(mc)
-    whole_x = chunk["MasterAnaDev_BlobX"]
-    event = int(np.flatnonzero(whole_x.counts > 2)[0])
-    drop = whole_x.offsets[event + 1] - 1
-    offsets = whole_x.offsets - (np.arange(len(whole_x.offsets)) > event)
-    shorter = tree.Ragged(offsets, np.delete(whole_x.values, drop))
-    report = ReadReport()
-    batch = batch_of(
-        replace(chunk, branches=chunk.branches | {"MasterAnaDev_BlobX": shorter}),
-        mc,
-        MinervaOptions(),
-        report,
-        truth=True,
-    )
-    assert report.broken["branches of one object differ in length"] == 1
-    assert report.broken["blob position unknown: broken value"] == 2  # and one that is planted
-    assert len(batch) == 600
 
 
 def test_features_are_those_of_the_schema() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nuadapt.errors import ConfigError, DataError, InputFileError, MissingExtraError
+from nuadapt.errors import ConfigError, InputFileError, MissingExtraError
 from nuadapt.events.store import EventStore
 from nuadapt.sources.formats import ReadOptions, detect_format
 from nuadapt.sources.ingest import BadInputs, ingest
@@ -81,13 +83,12 @@ def test_workers_end_with_a_killed_consumer(folder: Path) -> None:
     script = (
         "import functools, pathlib, sys, time\n"
         "from nuadapt.sources.minerva.options import MinervaOptions\n"
-        "from nuadapt.sources.minerva.reader import read\n"
-        "from nuadapt.sources.reading import ReadReport\n"
+        "from nuadapt.sources.minerva.reader import steps\n"
         "from nuadapt.sources.workers import Team\n"
         "if __name__ == '__main__':\n"
-        "    reader = functools.partial(read, pathlib.Path(sys.argv[1]), MinervaOptions(step=20))\n"
-        "    team = Team([reader], 1, ReadReport())\n"
-        "    batches = team.read(0)\n"  # kept: a generator that is let go reads to its end
+        "    reader = functools.partial(steps, pathlib.Path(sys.argv[1]), MinervaOptions(step=20))\n"
+        "    team = Team([reader], 1)\n"
+        "    batches = team.steps(0)\n"  # kept: a generator that is let go reads to its end
         "    next(batches)\n"
         "    sys.stdout.write(f'{team._processes[0].pid}\\n')\n"
         "    sys.stdout.flush()\n"
@@ -144,6 +145,7 @@ def bad_files(folder: Path, tmp_path: Path) -> dict[str, tuple[Path, str]]:
         "no muon": (tuples("muonless", flat), "missing muon branches: muon_corrected_p"),
         "misspelt": (tuples("misspelt", misspelt), "near matches in the tree: gamma1_dEdX"),
         "part of the truth": (tuples("partly", partly), "missing truth branch: mc_w"),
+        "all flat": (tuples("flat", right), "branch 'muon_corrected_p' is of type 'float64'"),
         "no events": (tuples("eventless", eventless), "holds no events"),
     }
 
@@ -209,16 +211,34 @@ def test_simulation_and_data_are_not_mixed(folder: Path, tmp_path: Path) -> None
         ingest(files, tmp_path / "o.h5")
 
 
-def test_exposure_is_kept(folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "meta.root"
-    with uproot.recreate(path) as file:
+def with_pot(sample: Path, path: Path, pot: list[float]) -> Path:
+    """A copy of the sample with a Meta tree."""
+    shutil.copy(sample, path)
+    path.chmod(0o644)
+    with uproot.update(path) as file:
         file.mktree("Meta", {"POT_Used": "f8"})
-        file["Meta"].extend({"POT_Used": np.array([1.5e18, 0.5e18])})
-    with tree.opened(path) as file:
-        assert tree.pot_used(file, path) == pytest.approx(2e18)
+        file["Meta"].extend({"POT_Used": np.array(pot)})
+    return path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_exposure_is_kept(folder: Path, tmp_path: Path, workers: int) -> None:
     edge = folder / "masteranadev_mc_edge.root"
-    with tree.opened(edge) as file:
-        assert tree.pot_used(file, edge) is None
+    files = [with_pot(edge, tmp_path / "a.root", [1.5e18, 0.5e18]), with_pot(edge, tmp_path / "b.root", [np.nan]), edge]
+    ingest(files, tmp_path / "o.h5", reading=ReadOptions(workers=workers, settings={"step": 17}))
+    with EventStore(tmp_path / "o.h5") as store:
+        assert store.complete
+        assert store.problems() == []
+        assert store.record["pot_used"] == {str(files[0]): pytest.approx(2e18, rel=1e-12)}
+        assert store.record["config"]["minerva"]["step"] == 17
+
+
+def test_exposure_of_events_that_do_not_fit_is_not_kept(folder: Path, tmp_path: Path) -> None:
+    data = with_pot(folder / "masteranadev_data.root", tmp_path / "data.root", [1e18])
+    report = ingest([folder / "masteranadev_mc_edge.root", data], tmp_path / "o.h5", skip_bad=True)
+    assert (report.n_events, len(report.bad)) == (60, 1)
+    with EventStore(tmp_path / "o.h5") as store:
+        assert "pot_used" not in store.record
 
 
 def test_files_on_a_server_need_an_extra_library(tmp_path: Path) -> None:
@@ -232,19 +252,106 @@ def test_files_on_a_server_need_an_extra_library(tmp_path: Path) -> None:
             ingest([url], tmp_path / "o.h5")
 
 
+@pytest.fixture(scope="module")
+def damaged(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """6,000 events, ten baskets of 600 a branch, with damage in the eighth basket of one branch; 1e18 protons."""
+    place = Path(__file__).parents[2] / "benchmarks" / "ingest_minerva.py"
+    spec = importlib.util.spec_from_file_location("ingest_minerva", place)
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    made = tmp_path_factory.mktemp("damaged")
+    path = made / "damaged.root"
+    assert benchmark.make_large(with_pot(folder / "masteranadev_mc.root", made / "a.root", [1e18]), path, 1) == 6000
+    with uproot.open(path) as file:
+        at = int(file["MasterAnaDev"]["mc_w"].member("fBasketSeek")[7])
+    content = bytearray(path.read_bytes())
+    content[at + 100 : at + 400] = bytes(300)
+    path.write_bytes(bytes(content))
+    return path
+
+
+URL = "root://door.example.org:1094//store/mc.root"
+
+
+@pytest.fixture
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path | Exception]:
+    """What a pretended XRootD server has or raises, by address."""
+    has: dict[str, Path | Exception] = {URL: folder / "masteranadev_mc.root"}
+    really_open = uproot.open
+
+    def pretended(address: str, **options: object) -> object:
+        found = has.get(address, address)
+        if isinstance(found, Exception):
+            raise found
+        return really_open(found, **options)
+
+    monkeypatch.setitem(sys.modules, "fsspec_xrootd", types.ModuleType("fsspec_xrootd"))
+    monkeypatch.setattr(uproot, "open", pretended)
+    return has
+
+
+def test_a_file_on_a_server_reads_as_a_local_one(
+    server: dict[str, Path | Exception], folder: Path, tmp_path: Path
+) -> None:
+    outs = tmp_path / "remote.h5", tmp_path / "local.h5"
+    for place, out in zip((Path(URL), folder / "masteranadev_mc.root"), outs, strict=True):
+        assert ingest([place], out).n_events == 600
+    with EventStore(outs[0]) as remote, EventStore(outs[1]) as local:
+        assert remote.sources == (URL,)
+        assert remote.read(slice(None)).cloud.columns["eta"].tobytes() == (
+            local.read(slice(None)).cloud.columns["eta"].tobytes()
+        )
+
+
+@pytest.mark.parametrize("error", [OSError("[ERROR] Server responded: [3011] No such file"), TimeoutError()])
+def test_a_server_that_does_not_answer_is_not_called_damage(
+    server: dict[str, Path | Exception], tmp_path: Path, error: OSError
+) -> None:
+    other = URL.replace("mc", "other")
+    server[other] = error
+    with pytest.raises(InputFileError, match="could not be read from its server") as caught:
+        ingest([Path(other)], tmp_path / "a.h5")
+    assert str(caught.value).startswith(other)
+    assert "damaged" not in str(caught.value)
+    assert "Check address, network" in str(caught.value)
+    report = ingest([Path(other), Path(URL)], tmp_path / "b.h5", skip_bad=True)
+    assert (report.n_events, len(report.bad)) == (600, 1)
+    assert report.bad[0][1].count("door.example.org") == 1
+
+
+def test_a_damaged_file_on_a_server_is_called_so(
+    server: dict[str, Path | Exception], damaged: Path, tmp_path: Path
+) -> None:
+    server[URL] = damaged
+    reading = ReadOptions(settings={"step": 600})
+    report = ingest([Path(URL)], tmp_path / "a.h5", skip_bad=True, reading=reading)
+    assert report.n_events == 4200
+    assert "truncated or damaged" in report.bad[0][1]
+
+
 def test_only_needed_branches_are_listed() -> None:
     names = [b for group in branches.GROUPS.values() for b in group]
     assert len(set(names)) == len(names)
     assert "MasterAnaDev_hadron_endMichel_category" not in names
 
 
-def test_a_file_that_breaks_off_keeps_what_was_read(folder: Path, tmp_path: Path) -> None:
-    """Damage inside the baskets: the file opens, and reading fails."""
-    path = tmp_path / "d.root"
-    shutil.copy(folder / "masteranadev_mc.root", path)
-    path.chmod(0o644)
-    content = bytearray(path.read_bytes())
-    content[3000:40_000] = bytes(37_000)
-    path.write_bytes(bytes(content))
-    with pytest.raises((InputFileError, DataError)):
-        ingest([path], tmp_path / "o.h5", "minerva")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_breaks_off_keeps_what_was_read(folder: Path, damaged: Path, tmp_path: Path, workers: int) -> None:
+    """Damage inside the baskets: the file opens, and reading fails at event 4,200. So much of its POT counts."""
+    files, out = [damaged, folder / "masteranadev_mc_edge.root"], tmp_path / "o.h5"
+    reading = ReadOptions(workers=workers, settings={"step": 600})
+    report = ingest(files, out, "minerva", skip_bad=True, reading=reading)
+    assert [path for path, _ in report.bad] == [damaged]
+    assert "truncated or damaged" in report.bad[0][1]
+    with EventStore(out) as store:
+        assert store.complete
+        assert store.column("entry").tolist() == [*range(4200), *range(60)]
+        assert store.record["pot_used"] == {str(damaged): pytest.approx(0.7e18, rel=1e-12)}
+        assert report.reading.n_read == 4260
+    with pytest.raises(BadInputs, match="4260 events that were read are kept"):
+        ingest(files, tmp_path / "p.h5", "minerva", reading=ReadOptions(settings={"step": 600}))
+    with EventStore(tmp_path / "p.h5") as store:
+        assert not store.complete
+        assert len(store) == 4260

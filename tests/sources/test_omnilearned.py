@@ -67,7 +67,8 @@ def test_files_hold_what_they_should(exported: tuple[EventStore, Path]) -> None:
         np.testing.assert_array_equal(data[:, :, 4], batch.cloud.dense(batch.cloud.columns["type"], 17)[0])
         np.testing.assert_allclose(np.delete(data, 4, axis=2), inputs, atol=1.1e-6)
         np.testing.assert_array_equal(conditions[:, :15], event_inputs(batch.columns))
-        np.testing.assert_array_equal(conditions[:, 15], mask.sum(axis=1))
+        generated = (100 * conditions[:, 15]).astype(int)  # as omnilearned 0.2.0 does it (diffusion.py)
+        np.testing.assert_array_equal(generated, mask.sum(axis=1))
 
 
 def test_the_package_s_own_loader_reads_them(exported: tuple[EventStore, Path], tmp_path: Path) -> None:
@@ -177,6 +178,61 @@ def test_bad_files(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputFileError, match=message):
             list(omnilearned.read(tmp_path / f"{name}.h5", ReadReport()))
+
+
+def test_a_type_that_is_no_number_costs_its_token(tmp_path: Path) -> None:
+    jets(tmp_path / "j.h5", 5)
+    with h5py.File(tmp_path / "j.h5", "r+") as file:
+        file["data"][0, 1, 4], file["data"][4, 0, 4] = np.nan, np.inf
+    report = ReadReport()
+    (batch,) = omnilearned.read(tmp_path / "j.h5", report)
+    assert np.diff(batch.cloud.offsets).tolist() == [6, 0, 3, 1, 4]
+    assert report.broken == {"token dropped: broken value": 2}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(1e9, "particle type 1e[+]09.*0 to 253"), (2.5, "not a whole number"), (-1, "outside the range")],
+)
+def test_types_that_cannot_be(tmp_path: Path, value: float, message: str) -> None:
+    jets(tmp_path / "j.h5", 9)
+    with h5py.File(tmp_path / "j.h5", "r+") as file:
+        file["data"][0, 1, 4] = value
+    with pytest.raises(InputFileError, match=message):
+        list(omnilearned.read(tmp_path / "j.h5", ReadReport()))
+
+
+def test_a_dataset_keeps_its_splits(tmp_path: Path) -> None:
+    """The folder with train, val and test; one file more beside it is split by its keys."""
+    store = EventStore(make_jets(tmp_path / "jets.h5"))
+    omnilearned.export(store, tmp_path / "set")
+    (tmp_path / "set" / "train" / "file_index.npy").touch()  # the package's own cache
+    assert detect_format(tmp_path / "set") == "omnilearned"
+    assert ingest([tmp_path / "set"], tmp_path / "k.h5").n_events == 30
+    with EventStore(tmp_path / "k.h5") as again:
+        assert again.complete
+        assert again.column("split").tolist() == [0] * 10 + [1] * 10 + [2] * 10
+        for number, split in enumerate(SPLITS):
+            rows = again.rows_of(split)
+            np.testing.assert_array_equal(again.column("class_id")[rows], np.arange(number, 30, 3) % 5)
+    (tmp_path / "set" / "val" / "events.h5").rename(tmp_path / "alone.h5")
+    with pytest.raises(InputFileError, match="no files of this format in this folder"):
+        ingest([tmp_path / "set"], tmp_path / "n.h5")
+    (tmp_path / "set" / "val").rmdir()
+    assert ingest([tmp_path / "set", tmp_path / "alone.h5"], tmp_path / "m.h5").n_events == 30
+    with EventStore(tmp_path / "m.h5") as mixed:
+        assert mixed.column("split")[:20].tolist() == [0] * 10 + [2] * 10
+        assert set(mixed.column("split")[20:].tolist()) >= {0}
+        assert set(mixed.column("split")[20:].tolist()) <= {0, 1, 2}
+
+
+def test_classes_of_tokens_are_left_out_with_a_note(tmp_path: Path) -> None:
+    jets(tmp_path / "j.h5", 4)
+    with h5py.File(tmp_path / "j.h5", "r+") as file:
+        file["data_pid"] = np.zeros((5, 7))
+    report = ReadReport()
+    list(omnilearned.read(tmp_path / "j.h5", report))
+    assert "Classes of single tokens ('data_pid') of OmniLearned files are not kept." in report.notes
 
 
 def test_what_cannot_be_exported(tmp_path: Path) -> None:

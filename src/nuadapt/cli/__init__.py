@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +30,10 @@ Uncalibrated = Annotated[
 Views = Annotated[
     str | None,
     typer.Option(help="Views of the input to use, in the model's order, e.g. view0,view2.", show_default=False),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Setting of the format as key=value; may be repeated.", show_default=False),
 ]
 
 
@@ -75,11 +78,10 @@ def ingest(
     invert: Annotated[bool, typer.Option("--invert", help="Pictures are dark on white.")] = False,
     labels: Annotated[Path | None, typer.Option(help="Truth of DUNE files (labels.csv).", show_default=False)] = None,
     max_bad_fraction: Annotated[float, typer.Option(help="Share of unusable events accepted in a file.")] = 0.01,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Setting of the format as key=value; may be repeated.", show_default=False),
-    ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that read MINERvA files; 0: one per core.")] = 1,
+    settings: Settings = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that read MINERvA files; 0: one per core up to 4, for small files one.")
+    ] = 0,
 ) -> None:
     """Read events from an experiment's or a generator's files into an event store.
 
@@ -94,7 +96,7 @@ def ingest(
         labels=labels,
         max_bad_fraction=max_bad_fraction,
         settings=apply_words({}, settings or []),
-        workers=workers or os.cpu_count() or 1,
+        workers=workers,
     )
     with progress_bar("reading") as update:
         report = read_in(inputs, out_file, kind, skip_bad=skip_bad, reading=reading, progress=update)
@@ -274,12 +276,17 @@ def evaluate(
     how: Annotated[str | None, typer.Option("--coarsen-how", help="sum or mean.", show_default=False)] = None,
     batch_size: Annotated[int, typer.Option(help="Events per batch.")] = 64,
     uncalibrated: Uncalibrated = False,
+    pi0_window: Annotated[
+        float | None,
+        typer.Option("--pi0-window", help="Half-width (GeV) of the pi0 cuts; as published.", show_default=False),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Also score reasons and test pixel evidence.")] = False,
     explain_events: Annotated[int, typer.Option(help="Events whose reasons are scored.")] = 1000,
 ) -> None:
     """Predictions and metrics of a trained model on a store's events."""
     from nuadapt.evaluation.evaluate import evaluate as run_evaluation
     from nuadapt.evaluation.explain.stage import ExplainConfig
+    from nuadapt.evaluation.physics.cuts import PUBLIC_WINDOW
     from nuadapt.record import read_json
 
     with progress_bar("evaluating") as update:
@@ -291,6 +298,7 @@ def evaluate(
             coarsen=coarsen,
             coarsen_how=how,
             batch_size=batch_size,
+            pi0_window=PUBLIC_WINDOW if pi0_window is None else pi0_window,
             calibrated=not uncalibrated,
             explained=ExplainConfig(reasons=explain_events) if explain else None,
             progress=update,
@@ -303,16 +311,25 @@ def evaluate(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
-    inputs: Annotated[list[Path], typer.Argument(help="Stores, DUNE .gz, PNG folders, NuHepMC.", show_default=False)],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(help="Stores, MINERvA .root, DUNE .gz, PNG folders, NuHepMC.", show_default=False),
+    ],
     out_file: Annotated[Path, typer.Option("--out", help="Table to write, .csv or .parquet.", show_default=False)],
     views: Views = None,
+    settings: Settings = None,
     seed: Annotated[int, typer.Option(help="For inputs that pass through the simulation.")] = 1,
     skip_bad: Skip = False,
     uncalibrated: Uncalibrated = False,
     explain: Annotated[bool, typer.Option("--explain", help="Add a reason in words.")] = False,
 ) -> None:
-    """One row per event: key, class probabilities, label; with a calibration also the set of possible classes."""
+    """One row per event: key, class probabilities and label, with a calibration also the set of possible classes; or
+    key and energy.
+
+    MINERvA tuples are read as for the events of the training, where the run tells how; --set says otherwise.
+    """
     from nuadapt.evaluation.files import predict_files
+    from nuadapt.settings import apply_words
 
     with progress_bar("predicting") as update:
         report = predict_files(
@@ -320,6 +337,7 @@ def predict(
             inputs,
             out_file,
             views=views.split(",") if views else None,
+            settings=apply_words({}, settings or []),
             seed=seed,
             skip_bad=skip_bad,
             calibrated=not uncalibrated,

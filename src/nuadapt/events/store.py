@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -207,6 +207,19 @@ class EventWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def replace_record(store: Path, record: Mapping[str, Any]) -> None:
+    """Put another record in the place of the one that a closed store was begun with: what is known at the end only.
+
+    Raises:
+        OutputError: the disk is full or gone.
+    """
+    try:
+        with h5py.File(store, "r+", libver="latest") as file:
+            file.attrs["record"] = json.dumps(record, sort_keys=True)
+    except OSError as error:
+        raise OutputError(f"cannot write here ({error})", where=store) from error
 
 
 class EventStore:

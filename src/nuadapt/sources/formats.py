@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nuadapt.errors import ConfigError, DataError, InputFileError, NuadaptError
+from nuadapt.errors import ConfigError, DataError, InputFileError
 from nuadapt.events.batch import EventBatch
 from nuadapt.sources import dune_cvn, hepmc_text, larnd, omnilearned, png_pairs
 from nuadapt.sources.minerva import tree as minerva_tree
 from nuadapt.sources.minerva.options import options_from
 from nuadapt.sources.reading import InputItem, ReadReport, existing_file, folder_entries, items_of
 
+_WORTH_PROCESSES = 150_000_000  # bytes of MINERvA tuples; on less, starting processes takes longer than it saves
+_MOST_WORKERS = 4  # the one process that writes keeps up with about so many, and all stay below 1 GB together
 _MAX_LOOKED_AT = 100  # entries of a folder that are looked at to recognise its format
 
 
@@ -22,7 +25,8 @@ _MAX_LOOKED_AT = 100  # entries of a folder that are looked at to recognise its 
 class ReadOptions:
     """What a format may need to know, and the report that collects what was left out.
 
-    ``settings`` are those of the format itself. A format writes into ``facts`` what belongs into the record.
+    ``settings`` are those of the format itself. A format writes into ``facts`` what belongs into the record. MINERvA
+    tuples are read by ``workers`` processes; 0: one a core, as far as that is of use.
     """
 
     invert: bool = False
@@ -101,37 +105,39 @@ def _nuhepmc_items(paths: Sequence[Path], options: ReadOptions) -> list[InputIte
 
 
 def _minerva_items(paths: Sequence[Path], options: ReadOptions) -> list[InputItem]:
-    from nuadapt.sources.minerva.reader import read
+    from nuadapt.sources.minerva.reader import gathered, read, steps
     from nuadapt.sources.workers import Team
 
     setting, files = options_from(options.settings), _files(paths, minerva_tree.looks_like)
     options.facts["minerva"] = asdict(setting)
-    options.facts["pot_used"] = _exposure(files)
-    if options.workers == 1 or len(files) == 1:
+    workers = options.workers or _useful_workers(files)
+    if workers == 1:
         return [InputItem(path, partial(read, path, setting, options.report)) for path in files]
-    team = Team([partial(read, path, setting) for path in files], options.workers, options.report)
-    return [InputItem(path, partial(team.read, index)) for index, path in enumerate(files)]
+    # All that are at work hold together about as many events as one process alone would.
+    shorter = replace(setting, step=max(setting.step // workers, 1))
+    team = Team([partial(steps, path, shorter) for path in files], workers)
+
+    def read_by_team(index: int) -> Iterable[EventBatch]:
+        return gathered(team.steps(index), files[index], options.report)
+
+    return [InputItem(path, partial(read_by_team, index)) for index, path in enumerate(files)]
+
+
+def _useful_workers(files: Sequence[Path]) -> int:
+    """One process a core, but no more than are of use; 1 where reading takes no longer than to start the others."""
+    local = [path for path in files if path.is_file()]
+    small = len(local) == len(files) and sum(path.stat().st_size for path in local) < _WORTH_PROCESSES
+    return 1 if small else min(os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def _omnilearned_items(paths: Sequence[Path], options: ReadOptions) -> list[InputItem]:
-    def read(path: Path) -> Iterable[EventBatch]:
-        return omnilearned.read(path, options.report)
-
-    return items_of(_files(paths, omnilearned.looks_like), read)
-
-
-def _exposure(files: Sequence[Path]) -> dict[str, float]:
-    """Protons on target of each file that states them. What is wrong with a file is said when it is read."""
-    found = {}
-    for path in files:
-        try:
-            with minerva_tree.opened(path) as file:
-                pot = minerva_tree.pot_used(file, path)
-        except NuadaptError:
-            continue
-        if pot is not None:
-            found[minerva_tree.url_of(path)] = pot
-    return found
+    split_of = {
+        file: split
+        for path in paths
+        for part, split in omnilearned.parts_of(path)
+        for file in _files([part], omnilearned.looks_like)
+    }
+    return [InputItem(file, partial(omnilearned.read, file, options.report, split)) for file, split in split_of.items()]
 
 
 def check_settings(name: str, settings: dict[str, Any]) -> None:
@@ -192,6 +198,9 @@ def _of_folder(path: Path) -> list[str]:
     """Formats of a folder or of its first entries, in the order of FORMATS."""
     if png_pairs.looks_like_pair(path):
         return ["png-pairs"]
+    of_dataset = [entry for part, split in omnilearned.parts_of(path) if split for entry in folder_entries(part)]
+    if any(omnilearned.looks_like(entry) for entry in of_dataset[:_MAX_LOOKED_AT]):
+        return ["omnilearned"]
     entries = [entry for entry in folder_entries(path) if not entry.name.startswith(".")][:_MAX_LOOKED_AT]
     there = {
         name

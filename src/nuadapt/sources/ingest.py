@@ -21,12 +21,12 @@ import numpy.typing as npt
 from nuadapt.errors import ConfigError, DataError, InputFileError, NuadaptError, OutputError, listed, nearest
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.checks import problems_of
-from nuadapt.events.schema import KEY_NAMES
+from nuadapt.events.schema import FIELDS, KEY_NAMES
 from nuadapt.events.splits import assign_splits, hash_keys
-from nuadapt.events.store import EventWriter, Layout
+from nuadapt.events.store import EventWriter, Layout, replace_record
 from nuadapt.record import make_record, write_json
 from nuadapt.sources.formats import FORMATS, ReadOptions, check_settings, detect_format
-from nuadapt.sources.reading import InputItem, Progress, ReadReport
+from nuadapt.sources.reading import InputItem, Progress, ReadReport, tally
 
 Array = npt.NDArray[Any]
 _MAX_SOURCE_NAME = 512  # bytes that the store keeps of a source's name
@@ -48,8 +48,9 @@ class IngestReport:
         """What a user should know beyond the number of events, a sentence each; empty if all went well."""
         found = list(self.reading.notes)
         if self.reading.broken:
-            kinds = ", ".join(f"{n} x {kind}" for kind, n in self.reading.broken.most_common())
-            found.append(f"Broken or missing values in events that were kept: {kinds}.")
+            found.append(f"Broken values in events that were kept: {tally(self.reading.broken)}.")
+        if self.reading.absent:
+            found.append(f"Not there in events that were kept: {tally(self.reading.absent)}.")
         if self.reading.n_left_out:
             found.append(f"{self.reading.n_left_out} events were left out ({self.reading.reasons()}).")
         if self.bad:
@@ -208,7 +209,8 @@ def _expand(
 
 def _note_bad(report: IngestReport, path: Path, error: NuadaptError) -> None:
     reason = str(error)
-    report.bad.append((path, reason if str(path) in reason else f"{path}: {reason}"))
+    said = error.where is not None or str(path) in reason
+    report.bad.append((path, reason if said else f"{path}: {reason}"))
 
 
 def _write_store(
@@ -240,6 +242,8 @@ def _write_store(
             sink.finish()
     finally:
         sink.close()
+    if sink.n_events and report.reading.exposure:
+        replace_record(report.out, record | {"pot_used": report.reading.exposure})
     if not sink.n_events and (skip_bad or not report.bad):
         reasons = listed([reason for _, reason in report.bad], limit=3)
         raise InputFileError(f"no events in {report.n_inputs} inputs. {reasons}".strip(), where=report.out)
@@ -257,6 +261,7 @@ class _Sink:
         self._last_entry: dict[str, int] = {}
         self._hashes: list[Array] = []
         self._labels: list[Array] = []
+        self._splits: list[Array] = []
         self._waiting: list[EventBatch] = []
         self._n_waiting = 0
 
@@ -330,11 +335,16 @@ class _Sink:
         self.n_events += len(joined)
         self._hashes.append(_hashes(joined))
         self._labels.append(joined.stratum)
+        self._splits.append(joined["split"])
 
     def finish(self) -> None:
-        """Assign the splits and mark the store as complete."""
-        if self.writer is not None:
-            self.writer.finish(assign_splits(np.concatenate(self._hashes), np.concatenate(self._labels)))
+        """Assign the splits, but to events that have one already, and mark the store as complete."""
+        if self.writer is None:
+            return
+        split, hashes, labels = (np.concatenate(parts) for parts in (self._splits, self._hashes, self._labels))
+        free = split == FIELDS["split"].sentinel
+        split[free] = assign_splits(hashes[free], labels[free])
+        self.writer.finish(split)
 
     def close(self) -> None:
         """Write what is waiting and close, also after an error: nothing that was read is lost."""

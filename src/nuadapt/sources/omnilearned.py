@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ _KINEMATICS = ("eta", "phi", "log_pt", "log_e")
 _OWN_EXTRAS = ("log_dedx", "x", "y", "z", "time")
 _OWN_SPEC = "nuadapt_cloud_spec"
 _STEP = 4096  # events; jets have up to 150 tokens
+_LAST_TYPE = 253  # stored one higher, in a byte
 _NOT_PADDING = 1e-6
 _LEAST_MASS = 1e-3  # GeV inside the logarithm: a jet of one massless particle
 CLASS_NUMBERS = "class_id"
@@ -63,8 +65,13 @@ def looks_like(path: Path) -> bool:
         return False
 
 
-def read(path: Path, report: ReadReport) -> Iterator[EventBatch]:
-    """Events of one file, without truth; the class of each is in ``class_id``.
+def parts_of(path: Path) -> list[tuple[Path, str]]:
+    """A path with the split of its events, "" if it has none; of a dataset its folders, each of one split."""
+    return [(path / split, split) for split in SPLITS if (path / split).is_dir()] or [(path, "")]
+
+
+def read(path: Path, report: ReadReport, split: str = "") -> Iterator[EventBatch]:
+    """Events of one file, without truth; the class of each is in ``class_id``. They are of ``split``, if that is named.
 
     Tokens with a value that is not finite, or a pseudorapidity beyond 10, are dropped and counted.
 
@@ -79,8 +86,14 @@ def read(path: Path, report: ReadReport) -> Iterator[EventBatch]:
             spec = _spec(file, path)
             if "global" in file:
                 report.note("Event-level inputs ('global') of OmniLearned files are not kept.")
+            if "data_pid" in file:
+                report.note("Classes of single tokens ('data_pid') of OmniLearned files are not kept.")
             for start in range(0, len(file["data"]), _STEP):
-                yield _batch(file, slice(start, start + _STEP), spec, path, report)
+                batch = _batch(file, slice(start, start + _STEP), spec, path, report)
+                if split:
+                    number = np.full(len(batch), SPLITS.index(split), dtype="u1")
+                    batch = replace(batch, columns=batch.columns | {"split": number})
+                yield batch
     except (OSError, RuntimeError, KeyError) as error:
         raise InputFileError(f"HDF5 cannot read the file; it is truncated or damaged ({error})", where=path) from error
 
@@ -98,8 +111,14 @@ def _spec(file: Any, path: Path) -> CloudSpec:
             where=path,
             expected="4 kinematic columns, with or without a type, with or without 4 impact parameters",
         )
-    kinds = int(file["data"][:_STEP, :, 4].max(initial=0)) if width in (5, 9) else 0
-    types = tuple(f"pid_{i}" for i in range(max(kinds + 1, 9))) if width in (5, 9) else ("particle",)
+    if width not in (5, 9):
+        types: tuple[str, ...] = ("particle",)
+    else:
+        given = file["data"][:_STEP, :, 4]
+        last = given[np.isfinite(given)].max(initial=0)  # tokens of a type that is no number are dropped
+        if last > _LAST_TYPE:
+            raise InputFileError(f"the particle type {last:g}", where=path, expected=f"numbers 0 to {_LAST_TYPE}")
+        types = tuple(f"pid_{i}" for i in range(max(int(last) + 1, 9)))
     return CloudSpec("jet", types, JET_EXTRAS if width > 5 else (), features)
 
 
@@ -113,6 +132,8 @@ def _batch(file: Any, at: slice, spec: CloudSpec, path: Path, report: ReadReport
     rows = data[good]
     columns: dict[str, Array] = {name: rows[:, i] for i, name in enumerate(_KINEMATICS)}
     has_type = data.shape[2] in (5, 9) or own
+    if has_type and (rows[:, 4] != np.trunc(rows[:, 4])).any():
+        raise InputFileError("a particle type that is not a whole number", where=path, expected="types as column 4")
     columns["type"] = rows[:, 4].astype(np.int64) + (not own) if has_type else np.ones(len(rows), dtype=np.int64)
     if columns["type"].max(initial=1) > len(spec.types) or columns["type"].min(initial=1) < 1:
         raise InputFileError("a particle type outside the range of the file's first events", where=path)
@@ -143,9 +164,9 @@ def export(store: EventStore, out: Path, task: str = "", *, progress: Progress |
     """Write a store of clouds as ``out/{train,val,test}/events.h5``; events left out, by reason.
 
     ``data`` has the kinematics, the type (1 and up) and the additional inputs of :func:`token_inputs`, ``global`` the
-    event-level ones and the number of tokens last, ``pid`` the class of the task or the target energy in GeV. Without a
-    task this is the class number, where the events have one, else the pion class. The package's loader finds the files
-    as dataset "custom" under the folder that holds ``out``, if that is named custom.
+    event-level ones and last a hundredth of the number of tokens, ``pid`` the class of the task or the target energy in
+    GeV. Without a task this is the class number, where the events have one, else the pion class. The package's loader
+    finds the files as dataset "custom" under the folder that holds ``out``, if that is named custom.
 
     Raises:
         ConfigError: an unknown task.
@@ -224,16 +245,17 @@ def _arrays(batch: EventBatch, length: int) -> dict[str, Array]:
 def _conditions(batch: EventBatch, multiplicity: Array) -> Array:
     """Event-level inputs (N, G), the number of tokens last.
 
-    Of jets they are ln(pT / GeV), pseudorapidity, ln(m / GeV) and the number of tokens / 100. The generator of the
-    package multiplies that by 100 and cuts it to a whole number; half a token is added, so that it is the right one.
+    Of jets they are ln(pT / GeV), pseudorapidity and ln(m / GeV). The number of tokens is divided by 100, because the
+    package's generator multiplies it by 100 and cuts that to a whole number; half a token is added for the cut.
     """
+    scaled = (multiplicity + 0.5) / 100
     if set(JET_FEATURES) <= set(batch.columns):
         mass = np.maximum(batch["jet_mass"], _LEAST_MASS)
-        values = [np.log(batch["jet_pt"]), batch["jet_eta"], np.log(mass), (multiplicity + 0.5) / 100]
+        values = [np.log(batch["jet_pt"]), batch["jet_eta"], np.log(mass), scaled]
     elif set(event_columns()) <= set(batch.columns):
-        values = [event_inputs(batch.columns), multiplicity]
+        values = [event_inputs(batch.columns), scaled]
     else:
-        values = [multiplicity]
+        values = [scaled]
     return np.column_stack(values).astype(np.float32)
 
 

@@ -16,6 +16,15 @@ from nuadapt.events.batch import EventBatch
 Progress = Callable[[int, int], None]
 
 
+def tally(counter: Counter[str]) -> str:
+    """``3 x this, 1 x that``; equal numbers by name, as their order must not depend on who counted.
+
+    >>> tally(Counter({"b": 1, "a": 1, "c": 2}))
+    '2 x c, 1 x a, 1 x b'
+    """
+    return ", ".join(f"{n} x {what}" for what, n in sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+
+
 @dataclass(slots=True)
 class ReadReport:
     """How many events were read, how many were left out for which reason, and what else a user should know.
@@ -55,7 +64,7 @@ class ReadReport:
 
     def reasons(self) -> str:
         """``3 x this, 1 x that``."""
-        return ", ".join(f"{n} x {reason}" for reason, n in self.left_out.most_common())
+        return tally(self.left_out)
 
     def check_limit(self, where: Path, limit: float, *, unit: str = "events") -> None:
         """Raise if more than the fraction ``limit`` was left out.

@@ -31,10 +31,10 @@ TRUTH = (
 OPTIONAL_TRUTH = ("mc_targetZ", "mc_targetA", "mc_targetNucleon")
 
 _PARTICLES = tuple(name for name in TRUTH if name.startswith("mc_FSPart"))
-#: How many values an event has of the branches that do not have one.
-PER_OBJECT = (*BLOBS, "prong_part_pid", "prong_dEdXMean", *_PARTICLES)
-VECTORS_PER_OBJECT = ("prong_part_E", "prong_part_pos")
-FOUR = ("vtx", "muon_corrected_p", "mc_vtx", "mc_incomingPartVec", "mc_primFSLepton")
+_FOUR = ("vtx", "muon_corrected_p", "mc_vtx", "mc_incomingPartVec", "mc_primFSLepton")
+_PER_OBJECT = (*BLOBS, "prong_part_pid", "prong_dEdXMean", *_PARTICLES)
+#: What an event has in a branch, by the dimensions of the branch.
+FORMS = {1: "one number for each event", 2: "a list of numbers for each event", 3: "a list of vectors for each event"}
 
 GROUPS = {
     "event numbers": KEYS,
@@ -45,6 +45,13 @@ GROUPS = {
     "event": EVENT,
     "truth": TRUTH,
 }
+
+
+def dimensions(name: str) -> int:
+    """Dimensions of a branch; each of FORMS."""
+    if name in ("prong_part_E", "prong_part_pos"):
+        return 3
+    return 2 if name in _FOUR or name in _PER_OBJECT else 1
 
 
 def has_truth(there: Iterable[str]) -> bool:

@@ -2,7 +2,7 @@
 
 Inside this module: MeV, mm, ns, detector axes. An object without a usable energy is dropped; one whose direction is
 unknown keeps its energy and gets no momentum; unknown positions, times and dE/dx are NaN. Everything that is dropped
-or marked is counted by kind.
+or marked is counted by kind: as absent where the file has a sentinel, else as broken.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy.typing as npt
 from nuadapt.events import flat
 from nuadapt.events.cloud import TokenType
 from nuadapt.sources.minerva.options import MinervaOptions
-from nuadapt.sources.minerva.tree import Chunk, Nested, Ragged
+from nuadapt.sources.minerva.tree import SENTINELS, Chunk, Nested, Ragged, is_sentinel
+from nuadapt.sources.reading import ReadReport
 
 Array = npt.NDArray[Any]
 BoolArray = npt.NDArray[np.bool_]
 
-SENTINELS = (-999.0, -9999.0)
 LARGE = 1e6  # MeV, mm or ns: no particle of this beam and no place in the hall is beyond
 LEAST_ENERGY = 1e-5  # MeV
 NO_HYPOTHESIS = (-999, 0)
@@ -60,11 +60,6 @@ class Objects:
         return joined.take(np.argsort(joined.event, kind="stable"))
 
 
-def is_sentinel(values: Array) -> BoolArray:
-    """Whether values stand for 'not there'."""
-    return np.isin(values, SENTINELS)
-
-
 def is_good(values: Array) -> BoolArray:
     """Whether values can be measurements: finite, no sentinel, not beyond LARGE."""
     with np.errstate(invalid="ignore"):
@@ -76,35 +71,43 @@ def every(mask: BoolArray) -> BoolArray:
     return np.asarray(np.logical_and.reduce(mask, axis=1), dtype=bool)
 
 
-def vectors(chunk: Chunk, name: str) -> Array:
-    """A branch of four values an event as float64 (n, 4); NaN where a counted form holds fewer."""
-    branch = chunk[name]
-    if isinstance(branch, Ragged):
-        inner = Nested(np.arange(chunk.n + 1), branch.counts, branch.values)
-        return np.stack([inner.column(i) for i in range(4)], axis=1)
-    return np.asarray(branch, dtype=np.float64)
+def known_vertex(chunk: Chunk) -> Array:
+    """Reconstructed vertex (n, 3); NaN as a whole where a component cannot be a measurement."""
+    xyz = chunk.four("vtx")[:, :3]
+    return np.where(every(is_good(xyz))[:, None], xyz, np.nan)
+
+
+def count(counter: Counter[str], what: str, mask: BoolArray) -> None:
+    """Add the number of True to ``counter``, unless it is 0."""
+    n = int(np.count_nonzero(mask))
+    if n:
+        counter[what] += n
 
 
 class Finder:
-    """Finds the objects of one chunk under given options and counts what is broken into ``broken``."""
+    """Finds the objects of one chunk under given options and counts what is absent or broken into ``report``."""
 
-    def __init__(self, chunk: Chunk, options: MinervaOptions, broken: Counter[str]) -> None:
-        self.chunk, self.broken = chunk, broken
+    def __init__(self, chunk: Chunk, options: MinervaOptions, report: ReadReport) -> None:
+        self.chunk, self.report = chunk, report
         self.strict = options.broken == "drop"
         self.from_vertex = options.blob_direction == "vertex"
 
     def _count(self, what: str, mask: BoolArray) -> None:
-        n = int(mask.sum())
-        if n:
-            self.broken[what] += n
+        count(self.report.broken, what, mask)
+
+    def _unknown(self, what: str, values: Array, usable: BoolArray) -> None:
+        """Count values that are not usable: sentinels as absent, others as broken."""
+        absent = is_sentinel(values)
+        count(self.report.absent, what, ~usable & absent)
+        self._count(f"{what} unknown: broken value", ~usable & ~absent)
 
     def _usable(self, values: Array) -> BoolArray:
         return is_good(values) if self.strict else np.isfinite(values)
 
     def known(self, values: Array, what: str) -> Array:
-        """Values (n,) with NaN for what is unknown; counts what is broken, which a sentinel is not."""
+        """Values (n,) of what is called ``what``, with NaN for what is unknown."""
         usable = self._usable(values)
-        self._count(what, ~usable & ~is_sentinel(values))
+        self._unknown(what, values, usable)
         return np.where(usable, values, np.nan if self.strict else 0.0)
 
     def _momentum(self, p3: Array, what: str) -> Array:
@@ -119,7 +122,7 @@ class Finder:
             cut = np.where(np.isinf(values) | (values > 100), 100.0, np.abs(values))
             return np.where(is_sentinel(values) | np.isnan(values), 0.0, cut)
         usable = is_good(values) & (values > 0)
-        self._count(what, ~usable & ~is_sentinel(values))
+        self._unknown(what, values, usable)
         return np.where(usable, values, np.nan)
 
     def _position(self, xyz: Array, what: str, *, zero_is_broken: bool = False) -> Array:
@@ -135,12 +138,13 @@ class Finder:
 
     def muon_found(self) -> BoolArray:
         """Events with a matched muon, whatever its values, (n,)."""
-        p4 = vectors(self.chunk, "muon_corrected_p")
+        p4 = self.chunk.four("muon_corrected_p")
         return np.asarray((p4[:, 0] != SENTINELS[0]) & (p4[:, 1] != SENTINELS[0]))
 
     def muons(self) -> Objects:
         """The muon of each event that has one."""
-        chunk, found, p4 = self.chunk, self.muon_found(), vectors(self.chunk, "muon_corrected_p")
+        chunk, found, p4 = self.chunk, self.muon_found(), self.chunk.four("muon_corrected_p")
+        count(self.report.absent, "matched muon", ~found)
         if self.strict:
             good = every(is_good(p4)) & (p4[:, 3] > LEAST_ENERGY)
             matched = chunk["isMinosMatchTrack"] == 1
@@ -153,7 +157,7 @@ class Finder:
             self._count("muon dropped: a value above 1e6", found & large)
             keep = found & ~large & (np.nan_to_num(p4[:, 3]) > LEAST_ENERGY)
         p3 = np.nan_to_num(p4[keep, :3])
-        time = self.known(chunk.floats("muon_trackVertexTime")[keep], "muon time unknown: broken value")
+        time = self.known(chunk.floats("muon_trackVertexTime")[keep], "muon time")
         return _objects(np.flatnonzero(keep), p3, p4[keep, 3], TokenType.MUON, time=time)
 
     def photons(self) -> Objects:
@@ -164,6 +168,7 @@ class Finder:
         chunk = self.chunk
         energy = chunk.floats(f"gamma{i}_E")
         keep = self._usable(energy) & (energy > LEAST_ENERGY)
+        count(self.report.absent, f"photon {i}", ~keep & is_sentinel(energy))
         self._count("photon dropped: broken energy", ~keep & ~is_sentinel(energy))
         p3 = np.stack([chunk.floats(f"gamma{i}_{a}")[keep] for a in ("px", "py", "pz")], axis=1)
         return _objects(
@@ -171,18 +176,15 @@ class Finder:
             self._momentum(p3, "photon without direction: broken momentum"),
             energy[keep],
             TokenType.PHOTON,
-            dedx=self._dedx(chunk.floats(f"gamma{i}_dEdx")[keep], "photon dE/dx unknown: broken value"),
-            time=self.known(chunk.floats(f"gamma{i}_time")[keep], "photon time unknown: broken value"),
+            dedx=self._dedx(chunk.floats(f"gamma{i}_dEdx")[keep], "photon dE/dx"),
+            time=self.known(chunk.floats(f"gamma{i}_time")[keep], "photon time"),
         )
 
     def blobs(self) -> Objects:
         """All blobs with energy."""
         offsets = self.chunk["MasterAnaDev_BlobTotalE"].offsets
         x, y, z, time, energy = (
-            self._aligned(
-                offsets, self.chunk[f"MasterAnaDev_Blob{name}"].offsets, self.chunk[f"MasterAnaDev_Blob{name}"].values
-            )
-            for name in ("X", "Y", "Z", "T", "TotalE")
+            self._along(offsets, self.chunk[f"MasterAnaDev_Blob{name}"]) for name in ("X", "Y", "Z", "T", "TotalE")
         )
         keep = self._usable(energy) & (energy > LEAST_ENERGY)
         self._count("blob dropped: no usable energy", ~keep)
@@ -194,17 +196,16 @@ class Finder:
             energy[keep],
             TokenType.BLOB,
             position=position,
-            time=self.known(time[keep], "blob time unknown: broken value"),
+            time=self.known(time[keep], "blob time"),
         )
 
     def _towards(self, position: Array, energy: Array, event: Array) -> Array:
         """Momenta (n, 3) of massless objects at ``position``, from the vertex or from the detector's origin."""
         way = position
         if self.from_vertex:
-            vertex = vectors(self.chunk, "vtx")[:, :3]
-            good = every(is_good(vertex))
-            self._count("blob without direction: no vertex", ~good[event])
-            way = position - np.where(good[:, None], vertex, np.nan)[event]
+            vertex = known_vertex(self.chunk)
+            self._count("blob without direction: no vertex", np.isnan(vertex[event, 0]))
+            way = position - vertex[event]
         length = np.linalg.norm(way, axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             unit = way / length[:, None]
@@ -218,16 +219,11 @@ class Finder:
     def prongs(self) -> tuple[Objects, Array]:
         """All prongs with a hypothesis and energy, and the hypothesis of each, (n,)."""
         event, pid = self.prong_hypotheses()
-        offsets, p4, place = (
-            self.chunk["prong_part_pid"].offsets,
-            self.chunk["prong_part_E"],
-            self.chunk["prong_part_pos"],
-        )
-        dedx = self.chunk["prong_dEdXMean"]
-        self._count("prong four-momentum with other than 4 values", p4.inner != 4)
-        self._count("prong position with other than 4 values", place.inner != 4)
-        px, py, pz, energy = (self._aligned(offsets, p4.offsets, p4.column(i)) for i in range(4))
-        x, y, z, time = (self._aligned(offsets, place.offsets, place.column(i)) for i in range(4))
+        chunk, offsets = self.chunk, self.chunk["prong_part_pid"].offsets
+        self._count("prong four-momentum with other than 4 values", chunk["prong_part_E"].inner != 4)
+        self._count("prong position with other than 4 values", chunk["prong_part_pos"].inner != 4)
+        p4, place, dedx = (self._along(offsets, chunk[f"prong_{name}"]) for name in ("part_E", "part_pos", "dEdXMean"))
+        energy = p4[:, 3]
         has_hypothesis = ~np.isin(pid, NO_HYPOTHESIS)
         has_energy = self._usable(energy) & (energy > LEAST_ENERGY)
         keep = has_hypothesis & has_energy
@@ -240,28 +236,19 @@ class Finder:
         what = "prong position unknown: broken value"
         found = _objects(
             event[keep],
-            self._momentum(np.stack([px, py, pz], axis=1)[keep], "prong without direction: broken momentum"),
+            self._momentum(p4[keep, :3], "prong without direction: broken momentum"),
             energy[keep],
             kind[keep],
-            dedx=self._dedx(
-                self._aligned(offsets, dedx.offsets, dedx.values)[keep], "prong dE/dx unknown: broken value"
-            ),
-            position=self._position(np.stack([x, y, z], axis=1)[keep], what, zero_is_broken=True),
-            time=self.known(time[keep], "prong time unknown: broken value"),
+            dedx=self._dedx(dedx[keep], "prong dE/dx"),
+            position=self._position(place[keep, :3], what, zero_is_broken=True),
+            time=self.known(place[keep, 3], "prong time"),
         )
         return found, pid[keep]
 
-    def _aligned(self, offsets: Array, of_branch: Array, values: Array) -> Array:
+    def _along(self, offsets: Array, branch: Ragged | Nested) -> Array:
         """Values of a branch for the objects that ``offsets`` counts; NaN where the branch has fewer."""
-        if np.array_equal(offsets, of_branch):
-            return np.asarray(values, dtype=np.float64)
-        self._count("branches of one object differ in length", np.diff(offsets) != np.diff(of_branch))
-        event = flat.owners(offsets)
-        at = np.arange(offsets[-1]) - offsets[event] + of_branch[event]
-        there = at < of_branch[event + 1]
-        found = np.full(len(at), np.nan)
-        found[there] = values[at[there]]
-        return found
+        self._count("branches of one object differ in length", np.diff(offsets) != branch.counts)
+        return branch.along(offsets)
 
 
 def _objects(
