@@ -79,7 +79,7 @@ def attribution(
 
 
 def possible(model: LoadedModel, method: str) -> str:
-    """``method``, or occlusion in place of a gradient that the model cannot give: its own processor draws the images."""
+    """``method``, or occlusion in place of a gradient that a model cannot give whose own processor draws the images."""
     return method if getattr(model.network, "has_pixel_gradient", True) else "occlusion"
 
 
