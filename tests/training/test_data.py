@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 
 from nuadapt.errors import DataError
 from nuadapt.events.batch import EventBatch
+from nuadapt.events.pixelmap import MapSpec, PixelMaps
 from nuadapt.events.store import EventStore, EventWriter, Layout
 from nuadapt.models.inputs import PixelInput
-from nuadapt.training.config import TrainingConfig
+from nuadapt.training.config import LanguageConfig, TrainingConfig
 from nuadapt.training.data import (
     BLOCK,
     POOL,
@@ -192,6 +193,46 @@ def store_with(tmp_path: Path, **columns: object) -> Path:
         writer.append(batch)
         writer.finish(split=np.zeros(10, dtype="u1"))
     return path
+
+
+def maps_with_tracks(path: Path, n_tracks: Sequence[int]) -> Path:
+    """Empty maps of events with so many tracks; -1: nothing is known of what is seen."""
+    n = len(n_tracks)
+    given = {"run": np.ones(n), "subrun": np.zeros(n), "event": np.arange(n), "source": np.zeros(n)}
+    given |= {"nu_pdg": np.full(n, 14), "current": np.ones(n), "n_tracks": np.array(n_tracks)}
+    batch = EventBatch.make(
+        given, ["s"], pixelmap=PixelMaps.from_dense(np.zeros((n, 2, 16, 16)), MapSpec(shape=(16, 16)))
+    )
+    with EventWriter.create(path, Layout.of(batch), {}) as writer:
+        writer.append(batch)
+        writer.finish(split=(np.arange(n) % 4 == 3).astype("u1"))
+    return path
+
+
+def test_events_of_which_nothing_is_seen_get_no_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two files as one; of a third of the training events nothing is known."""
+    files = [
+        maps_with_tracks(tmp_path / "one.h5", [2, -1, 2, 2] * 2),
+        maps_with_tracks(tmp_path / "two.h5", [-1, 1, 1, 1] * 2),
+    ]
+    config = TrainingConfig(preset="nuadapt-vlm")
+    offered = prepare(files, config)
+    assert "33.3% of the training events" in caplog.text
+    dataset = PixelDataset(files, offered.train, PixelInput(("xz", "yz")), reasons=1.0, classes=offered.task.classes)
+    reasons = dataset.__getitems__([Draw(at, 0) for at in range(12)])["reasons"]
+    assert [bool(reason) for reason in reasons] == [True, False, True] * 2 + [False, True, True] * 2
+    caplog.clear()
+    prepare(maps_with_tracks(tmp_path / "all.h5", [2] * 8), config)
+    assert not caplog.messages
+
+
+def test_reasons_of_which_none_can_be_written_are_refused(tmp_path: Path) -> None:
+    unseen = maps_with_tracks(tmp_path / "unseen.h5", [-1] * 8)
+    with pytest.raises(DataError, match=r"no visible truth.*language\.reasons=0"):
+        prepare(unseen, TrainingConfig(preset="nuadapt-vlm"))
+    for words in (LanguageConfig(reasons=0), LanguageConfig(shots=2)):
+        prepare(unseen, TrainingConfig(preset="nuadapt-vlm", language=words))
+    prepare(unseen, TrainingConfig(preset="vit"))
 
 
 def test_stores_that_cannot_train_are_refused(make_store: MakeStore, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from nuadapt.models.run import load_run
 from nuadapt.training.config import TrainingConfig, load_recipe
 from nuadapt.training.data import BlockShuffle, Draw, PixelDataset, prepare
 from nuadapt.training.fit import train
+from nuadapt.training.folder import RunFolder
 
 MakeStore = Callable[..., Path]
 TINY = ["preset=siamese-cnn-small", "input.coarsen=1", "batch_size=16", "precision=float32", "workers=0", "log_every=2"]
@@ -377,10 +378,33 @@ def test_validation_every_so_many_updates(store: Path, tmp_path: Path) -> None:
     assert record["best"]["val_loss"] == pytest.approx(best["val_loss"])
     assert record["best"]["epoch"] == pytest.approx(best["epoch"], abs=1e-3)
 
-    def end_of_time(done: int, _: int) -> None:
-        if done == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
+    for at in (7, 9):  # between two validations, and at one
 
-    with pytest.raises(StoppedEarly):
-        train(config, store, tmp_path / "stopped", progress=end_of_time)
-    assert outcome(train(config, store, tmp_path / "stopped")) == outcome(run)
+        def end_of_time(done: int, _: int, at: int = at) -> None:
+            if done == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        stopped = tmp_path / f"stopped-{at}"
+        with pytest.raises(StoppedEarly, match=f"after {at} updates"):
+            train(config, store, stopped, progress=end_of_time)
+        assert outcome(train(config, store, stopped)) == outcome(run)
+
+
+def test_checkpoints_appear_at_their_steps(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As published, validation and checkpoints every so many updates, both at the same."""
+    kept: list[str] = []
+    mark = RunFolder.mark
+
+    def seen(folder: RunFolder, step: int) -> None:
+        mark(folder, step)
+        checkpoint = folder.latest()
+        assert checkpoint is not None
+        state = json.loads((checkpoint / "trainer_state.json").read_text())
+        # Validation comes first, and what it found is in the checkpoint.
+        validated = step if step == 16 else step - step % 3
+        assert state["stateful_callbacks"]["Keeper"]["attributes"]["epochs"] == pytest.approx(validated / 8, abs=1e-3)
+        kept.append(checkpoint.name)
+
+    monkeypatch.setattr(RunFolder, "mark", seen)
+    train(tiny("epochs=2", "evaluate_steps=3", "checkpoint_steps=3", "patience=50"), store, tmp_path / "run")
+    assert kept == [f"checkpoint-{step}" for step in (3, 6, 8, 9, 12, 15, 16)]

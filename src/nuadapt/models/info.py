@@ -53,7 +53,8 @@ def _by_part(preset: str) -> list[Section]:
 
 
 def _by_tower(preset: BackbonePreset, scope: Scope | None, rank: int | None) -> list[Section]:
-    config = replace(preset.adapter, scope=scope or preset.adapter.scope, r=preset.adapter.r if rank is None else rank)
+    config = preset.adapter if rank is None else preset.adapter.of_rank(rank)
+    config = replace(config, scope=scope or config.scope)
     model = adapt(meta_model(preset) if preset.hub else empty(preset), config)
     facts = [
         ["weights", preset.hub or "come with nuadapt"],

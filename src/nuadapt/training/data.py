@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import signal
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,7 @@ BLOCK = 64
 #: Blocks shuffled together; a batch mixes events of up to so many places of the file.
 POOL = 32
 _NO_SPLIT = 255
+_ASKED = 4096  # events at most that are looked at for something to give as a reason
 _RESOLUTION = 1  # tells the random numbers of the resolution from those of the reasons
 _FLIPPED_AXES = ("x", "y")  # the physics is symmetric under x -> -x and y -> -y; z is the beam
 
@@ -168,6 +170,8 @@ def prepare(data: Data, config: TrainingConfig) -> TrainingData:
         counts[name] = {c: int(np.sum(label[rows] == i)) for i, c in enumerate(task.classes or (task.energy,))}
         of_rows = None if target is None else target[rows]
         samples.append(_checked(Sample(rows, label[rows], weight[rows], of_rows), task, name, path))
+    if load_preset(config.preset)["family"] == "vlm" and config.language.reasons and not config.language.shots:
+        _check_reasons(data, samples[0].rows, found.layout)
     factor = class_weights(samples[0], config.class_weights, len(task.classes) or 1)
     train, val = (replace(s, weight=s.weight * factor[s.label]) for s in samples)
     return TrainingData(train, val, task, spec, found.fingerprint, counts)
@@ -190,6 +194,37 @@ def _checked(sample: Sample, task: Task, split: str, path: Path) -> Sample:
             expected="weights of at least 0; a cross-entropy with negative weights has no minimum",
         )
     return sample
+
+
+def _check_reasons(data: Data, rows: npt.NDArray[np.int64], layout: Layout) -> None:
+    """Raise if no training event has visible truth to write a reason from; say so if some have none.
+
+    At most _ASKED events spread over ``rows`` are looked at, and no pixel of them.
+    """
+    rows = rows[:: -(-len(rows) // _ASKED)]
+    share = _with_claims(data, rows) / len(rows) if layout.has_truth else 0.0
+    if not share:
+        raise DataError(
+            "these events have no visible truth to write reasons from",
+            where=paths_of(data)[0],
+            expected="simulated events whose tracks and showers are known",
+            next_step="Set language.reasons=0",
+        )
+    if share < 1:
+        said = f"{1 - share:.1%} of the training events have no visible truth: they are learned without a reason"
+        logging.getLogger("nuadapt").warning(said)
+
+
+def _with_claims(data: Data, rows: npt.NDArray[np.int64]) -> int:
+    """How many of the events ``rows`` have visible truth that supports a claim."""
+    found, begin = 0, 0
+    for path in paths_of(data):
+        with EventStore(path) as store:
+            mine = rows[(rows >= begin) & (rows < begin + len(store))] - begin
+            columns = {name: store.column(name)[mine] for name in store.layout.columns}
+            found += sum(bool(claims.stated()) for claims in claims_of_truth(EventBatch(columns, store.sources)))
+            begin += -(-len(store) // BLOCK) * BLOCK  # as in first_rows
+    return found
 
 
 def _fingerprint(store: EventStore, split: Array, task: Task) -> str:
@@ -417,11 +452,12 @@ class PixelDataset(EventDataset):
         return self.reads.images(maps.coarsen(2, how=("sum", "mean")[rng.integers(2)]))
 
     def _reasons(self, events: EventBatch, draws: Sequence[Draw]) -> list[str]:
-        """A reason per event from its visible truth, in other words every epoch."""
+        """A reason per event from its visible truth, in other words every epoch; none where nothing is known."""
         written = []
         for draw, claims in zip(draws, claims_of_truth(events), strict=True):
             rng = np.random.default_rng([draw.epoch + 1, int(self.sample.rows[draw.at])])
-            written.append(write_reason(claims, self.classes[self.sample.label[draw.at]], rng))
+            label = self.classes[self.sample.label[draw.at]]
+            written.append(write_reason(claims, label, rng) if claims.stated() else "")
         return written
 
     def _axes(self) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ Best weights, early stopping and the log are kept by one callback whose state tr
 
 from __future__ import annotations
 
+import inspect
 import math
 import shutil
 import time
@@ -56,7 +57,7 @@ def arguments(config: TrainingConfig, folder: RunFolder, steps_per_epoch: int, a
         label_names=[answer, "weight"],
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
-        ddp_find_unused_parameters=False,
+        ddp_find_unused_parameters=True,  # a ViT that learns classes alone never asks its auxiliary head
         report_to="none",
         disable_tqdm=True,
         seed=config.seed,
@@ -104,12 +105,13 @@ def energy_metrics(prediction: EvalPrediction) -> dict[str, float]:
 MEASURES = {"labels": (validation_metrics, "val_accuracy"), "targets": (energy_metrics, "val_spread")}
 
 
-def save_weights(model: nn.Module, folder: Path) -> None:
-    """``model.safetensors`` in ``folder``, which appears complete or not at all."""
+def save_weights(model: nn.Module | Mapping[str, torch.Tensor], folder: Path) -> None:
+    """``model.safetensors`` in ``folder``, of a model or its state, which appears complete or not at all."""
     beside = folder.with_name(f".{folder.name}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state: Mapping[str, torch.Tensor] = model.state_dict() if isinstance(model, nn.Module) else model
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, beside / "model.safetensors", metadata={"format": "pt"})
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
@@ -123,6 +125,7 @@ class Keeper(TrainerCallback, ExportableState):
     ) -> None:
         self.config, self.folder, self.progress = config, folder, progress
         self.score = MEASURES[answer][1]
+        self.gather: Callable[[nn.Module], Mapping[str, torch.Tensor]] = nn.Module.state_dict  # Engine knows of shards
         self.best_loss, self.best_score = math.inf, math.nan
         self.best_step: int | None = None
         self.best_epoch = 0.0
@@ -130,7 +133,7 @@ class Keeper(TrainerCallback, ExportableState):
         self.asked_to_stop = self.stopping = False
         self.seconds = 0.0  # of training in earlier processes of this run
         self._since = self._saved = self._logged = time.monotonic()
-        self._logged_step = 0
+        self._logged_step = self._saved_step = 0
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint remembers."""
@@ -158,11 +161,10 @@ class Keeper(TrainerCallback, ExportableState):
         self._logged_step = state.global_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save now and then within an epoch. Not at its last step, where validation still has to follow."""
+        """Save now and then within an epoch. Not at its last step, behind which that of the whole epoch follows."""
         if self.progress is not None:
             self.progress(state.global_step, state.max_steps)
-        between = args.eval_steps if self.config.evaluate_steps else state.max_steps // self.config.epochs
-        at_end = state.global_step % between == 0 or state.global_step == state.max_steps
+        at_end = state.global_step % (state.max_steps // self.config.epochs) == 0
         self.stopping = _anyone(self.asked_to_stop, args)
         due = _agreed(time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes, args)
         every = self.config.checkpoint_steps
@@ -170,8 +172,8 @@ class Keeper(TrainerCallback, ExportableState):
             control.should_save = True
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save after every epoch, behind its validation."""
-        control.should_save = True
+        """Save after every epoch, behind its validation; not twice, a complete checkpoint is never written over."""
+        control.should_save = state.global_step != self._saved_step
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Compare with the best so far."""
@@ -183,15 +185,16 @@ class Keeper(TrainerCallback, ExportableState):
         if loss < self.best_loss:
             self.best_loss, self.best_score = loss, metrics[f"eval_{self.score}"]
             self.best_step, self.best_epoch, self.worse = state.global_step, self.epochs, 0
+            whole = self.gather(kwargs["model"])  # by all processes: each may hold a part
             if state.is_world_process_zero:
-                save_weights(kwargs["model"], self.folder.best(state.global_step))
+                save_weights(whole, self.folder.best(state.global_step))
         else:
             self.worse += 1
         control.should_training_stop = control.should_training_stop or self.done
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The checkpoint's files are written: declare it complete, then drop older ones."""
-        self._saved = time.monotonic()
+        self._saved, self._saved_step = time.monotonic(), state.global_step
         if state.is_world_process_zero:
             self.folder.mark(state.global_step)
             self.folder.tidy(self.best_step)
@@ -248,6 +251,12 @@ def _diverged(step: int) -> ConfigError:
     )
 
 
+def _check_takes(model: nn.Module, train: EventDataset) -> None:
+    """Raise if the batches hold what the model cannot learn."""
+    if getattr(train, "auxiliary", False) and "targets" not in inspect.signature(model.forward).parameters:
+        raise ConfigError("this model learns no visible truth beside the class", expected="auxiliary=false")
+
+
 def rate_of(name: str, factors: Mapping[str, float]) -> float:
     """Learning rate of a parameter relative to that of the settings: of the first part of names that is in its name.
 
@@ -269,6 +278,7 @@ class Engine(Trainer):
         args: TrainingArguments,
         rates: Mapping[str, float],
     ) -> None:
+        _check_takes(model, train)
         self._train_rows, self._rates = train.sample.rows, dict(rates)
         super().__init__(
             model=model,
@@ -279,6 +289,7 @@ class Engine(Trainer):
             compute_metrics=MEASURES[str(args.label_names[0] if args.label_names else "labels")][0],
             callbacks=[keeper],
         )
+        keeper.gather = self.accelerator.get_state_dict
         self.model_accepts_loss_kwargs = True  # the loss is divided by the weight of all accumulated batches
         self.remove_callback(PrinterCallback)
 

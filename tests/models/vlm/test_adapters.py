@@ -78,6 +78,14 @@ def test_parameters_grow_with_the_rank(model: Any, rank: int) -> None:
     assert count_by_tower(adapted)["total"].trainable == total > 0
 
 
+@pytest.mark.parametrize(("given", "said"), [(None, "rank 8, alpha 16"), (32, "rank 32, alpha 64")])
+def test_another_rank_is_scaled_as_in_training(given: int | None, said: str) -> None:
+    from nuadapt.models.info import model_info
+
+    facts = dict(model_info("smolvlm-256m", rank=given)[0][2])
+    assert said in facts["adapters"]
+
+
 def test_fresh_adapters_change_nothing(model: Any, inputs: Any) -> None:
     with torch.inference_mode():
         before = model(**inputs).logits

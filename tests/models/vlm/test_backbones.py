@@ -155,6 +155,23 @@ def test_loading_gives_what_was_saved(preset: BackbonePreset, saved: Path, model
     assert load_backbone(preset, saved, precision="bfloat16").model.dtype == torch.bfloat16
 
 
+def test_each_process_loads_onto_its_own_gpu(
+    preset: BackbonePreset, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun numbers the processes of a machine; the choice comes before anything is put on a GPU."""
+    from transformers import MllamaForConditionalGeneration
+
+    calls: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    monkeypatch.setattr(MllamaForConditionalGeneration, "to", lambda self, where: (calls.append(where), self)[1])
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    load_backbone(preset, saved)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    load_backbone(preset, saved)
+    assert calls == ["cuda", 3, "cuda"]
+
+
 def test_unknown_precision(preset: BackbonePreset, saved: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'nf4'"):
         load_backbone(preset, saved, precision="nf5")  # type: ignore[arg-type]

@@ -13,33 +13,29 @@ from torch import nn
 from nuadapt.errors import ConfigError
 from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.models.vlm.adapters import adapt
-from nuadapt.models.vlm.backbones import Backbone, Base
 from nuadapt.models.vlm.chat import ChatClassifier, longer, shown
-from nuadapt.models.vlm.constrained import label_form
+from nuadapt.models.vlm.constrained import free_text, label_form
 from nuadapt.models.vlm.prompts import Prompt
 
-from .conftest import TINY, tiny_model, tiny_processor
+from .conftest import WORDS
+from .tiny_chats import PRESETS, TEMPLATE, backbone
 
-#: One picture per mark; every message is words of the tiny vocabulary.
-TEMPLATE = (
-    "{% for m in messages %}{% for c in m['content'] %}"
-    "{% if c['type'] == 'image' %}<|image|>{% else %} {{ c['text'] }}{% endif %}{% endfor %} w9 {% endfor %}"
-)
 PROMPT = Prompt("tiny", "w1 w2", "w3 w4 w5", "w6", ("w10 w11", "w10 w12 w13", "w14"))
 
 
-def make(mode: str = "stitch", prompt: Prompt = PROMPT, spread: float = 0.3) -> ChatClassifier:
-    processor = tiny_processor()
-    processor.chat_template = TEMPLATE
-    preset = replace(TINY, adapter=replace(TINY.adapter, r=2, dropout=0.0))
-    model = tiny_model()
-    adapted = adapt(model, preset.adapter)
+def make(kind: str = "mllama", mode: str | None = None, prompt: Prompt = PROMPT, spread: float = 0.3) -> ChatClassifier:
+    given = backbone(kind)
+    adapted = adapt(given.model, given.preset.adapter)
     torch.manual_seed(5)
     for name, parameter in adapted.named_parameters():
         if "lora_" in name:
             nn.init.normal_(parameter, std=spread)
-    backbone = Backbone(model, processor, preset, Base("nobody/tiny-mllama", "", "float32"))
-    return ChatClassifier(backbone, adapted, prompt, ("xz", "yz"), view_mode=mode).eval()  # type: ignore[arg-type]
+    return ChatClassifier(given, adapted, prompt, ("xz", "yz"), view_mode=mode).eval()  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=list(PRESETS))
+def kind(request: Any) -> str:
+    return str(request.param)
 
 
 def pixels(n: int = 3) -> torch.Tensor:
@@ -55,11 +51,136 @@ def brute_force(model: ChatClassifier, image: torch.Tensor, ending: list[int]) -
 
 
 @torch.no_grad()
-def test_scores_equal_brute_force_and_do_not_depend_on_the_batch() -> None:
-    model, images = make(), pixels()
+def test_scores_equal_brute_force_and_do_not_depend_on_the_batch(kind: str) -> None:
+    model, images = make(kind), pixels()
     expected = [[brute_force(model, image, ending) for ending in model.endings] for image in images]
     np.testing.assert_allclose(model.score_labels(images).log_p().numpy(), expected, atol=1e-4)
     assert np.ptp(np.array(expected), axis=0).max() > 1e-3  # images have a say
+
+
+@torch.no_grad()
+def test_scores_do_not_depend_on_what_is_padded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events of which more or less is told, together and one by one."""
+    model, images = make(kind), pixels(4)
+    images[:, 0, 0, 0] = torch.tensor([0.1, 0.5, 0.3, 0.9])
+    monkeypatch.setattr(model, "notes", lambda given: [" w20" * int(10 * event[0, 0, 0]) for event in given])
+    together = model.score_labels(images).log_p()
+    assert (model.inputs(images)["attention_mask"] == 0).sum() > 0
+    one_by_one = torch.cat([model.score_labels(image[None]).log_p() for image in images])
+    torch.testing.assert_close(together, one_by_one, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_scores_do_not_depend_on_the_order_of_labels(kind: str) -> None:
+    images, turned = pixels(), replace(PROMPT, labels=PROMPT.labels[::-1])
+    one, other = (make(kind, prompt=prompt).score_labels(images).log_p() for prompt in (PROMPT, turned))
+    torch.testing.assert_close(one, other.flip(1), atol=1e-4, rtol=0)
+
+
+def test_training_loss_of_a_label_is_its_score(kind: str) -> None:
+    model, images, labels = make(kind), pixels(), torch.tensor([0, 1, 2])
+    weight = torch.tensor([1.0, 2.0, 0.5])
+    with torch.no_grad():
+        log_p = model.score_labels(images).log_p()
+    loss = model.train()(images, labels=labels, weight=weight)["loss"]
+    expected = -(weight * log_p[torch.arange(3), labels]).sum() / weight.sum()
+    torch.testing.assert_close(loss.detach(), expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_logits_of_the_prompt_are_not_computed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = make(kind), []
+    head = model.model.get_output_embeddings()
+    head.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    model.score_labels(pixels())
+    assert seen == [1, max(map(len, model.endings)) - 1]
+    model.answer_logits(pixels(), model.endings)
+    assert seen[2] == max(map(len, model.endings)) + 1
+    whole = model.answer_logits(pixels(), model.endings)
+    plain = model.model.forward
+    monkeypatch.setattr(model.model, "forward", lambda **given: plain(**given))  # takes no logits_to_keep by name
+    torch.testing.assert_close(model.answer_logits(pixels(), model.endings), whole)
+
+
+def beginning(processor: Any) -> None:
+    """Let the tokenizer put <s> before a text, as that of Llama does."""
+    from tokenizers.processors import TemplateProcessing
+
+    processor.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, "{{ bos_token }}" + TEMPLATE])
+def test_a_conversation_begins_once(kind: str, template: str) -> None:
+    model = make(kind)
+    own = model.processor.chat_template
+    model.processor.chat_template = template.replace(TEMPLATE, own)
+    beginning(model.processor)
+    assert model.tokenizer("w1")["input_ids"] == [1, 5]
+    for ids in model.inputs(pixels())["input_ids"].tolist():
+        assert ids.count(1) == 1
+        assert ids[0] == 1
+
+
+def test_answers_do_not_depend_on_the_day(caplog: pytest.LogCaptureFixture) -> None:
+    """The head of the template is that of Llama 3.2."""
+    model = make()
+    model.processor.chat_template = (
+        """{%- if not date_string is defined %}
+        {%- if strftime_now is defined %}
+            {%- set date_string = strftime_now("%d %b %Y") %}
+        {%- else %}
+            {%- set date_string = "26 Jul 2024" %}
+        {%- endif %}
+    {%- endif %}
+    {{- "Today Date: " + date_string }}"""
+        + TEMPLATE
+    )
+    assert model.conversation(1, "").startswith("Today Date: 26 Jul 2024 w1 w2")
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("examples", [(), (3, 2, 28, 28)])
+def test_what_a_template_refuses_as_system_message_is_told_by_the_user(examples: tuple[int, ...]) -> None:
+    given = backbone("mllama")
+    refusal = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system beside images') }}{% endif %}"
+    given.processor.chat_template = refusal + TEMPLATE
+    adapted = adapt(given.model, given.preset.adapter)
+    model = ChatClassifier(given, adapted, PROMPT, ("xz", "yz"), examples=examples).eval()
+    text = model.conversation(1, "")
+    assert text.split()[:5] == ["w1", "w2", "w3", "w4", "w5<|image|>"]
+    assert text.count("w1 w2") == 1
+    assert text.count("w3 w4 w5") == 1 + len(model.example_labels)
+    with torch.no_grad():
+        np.testing.assert_allclose(model.score_labels(pixels(2)).posterior("sum").sum(axis=1), 1, atol=1e-12)
+    given.processor.chat_template = "{{ raise_exception('never') }}"
+    with pytest.raises(ConfigError, match="refuses to ask"):
+        model.conversation(1, "")
+
+
+def test_reasons_are_words_that_the_model_has(kind: str) -> None:
+    """The tokenizer of a Mllama numbers its image, of which the model has no score."""
+    model = make(kind)
+    outputs = model.model.get_output_embeddings().out_features
+    assert (len(model.tokenizer) > outputs) == (kind == "mllama")
+    form = model._reason_form
+    legal = form.allowed([5] * 9).tolist()
+    assert legal == [2, *range(4, len(WORDS))]  # the end of the turn, and no other special token
+    assert form.allowed([5]).tolist() == legal[1:]
+    assert form is model._reason_form
+    reasons = model.reasons(pixels(2), torch.tensor([0, 2]))
+    assert all(set(reason.split()) <= set(WORDS[4:]) for reason in reasons)
+    assert min(len(reason.split()) for reason in reasons) >= 4
+
+
+def test_every_special_token_is_banned() -> None:
+    tokenizer = backbone("idefics3").processor.tokenizer
+    tokenizer.add_tokens(["<|more|>"], special_tokens=True)
+    free = free_text(tokenizer)
+    assert tokenizer.convert_tokens_to_ids("<|more|>") in free.banned
+    assert tokenizer.eos_token_id not in free.banned
+    assert free.vocabulary == len(tokenizer)
 
 
 @torch.no_grad()
@@ -80,8 +201,8 @@ def test_labels_of_one_token_and_of_several(labels: tuple[str, ...]) -> None:
     np.testing.assert_allclose(model.score_labels(images).log_p().numpy(), expected, atol=1e-4)
 
 
-def test_generated_label_is_the_greedy_one_of_the_scorer() -> None:
-    model, images = make(), pixels(6)
+def test_generated_label_is_the_greedy_one_of_the_scorer(kind: str) -> None:
+    model, images = make(kind), pixels(6)
     said = model.say(images, label_form(model.tokenizer, model.prompt, free=False), longest=10)
     begin = model.numbers(PROMPT.answer)
     labels = [model.endings.index(tokens[len(begin) :]) for tokens in said]
@@ -121,7 +242,7 @@ def test_pictures_show_the_lowest_coordinate_at_the_bottom() -> None:
 
 def test_view_modes_that_a_backbone_lacks_are_refused() -> None:
     with pytest.raises(ConfigError, match="channels"):
-        make("channels")
+        make(mode="channels")
 
 
 def test_more_views_than_colours_are_refused() -> None:

@@ -91,6 +91,21 @@ def test_scores_do_not_depend_on_the_order_of_labels(monkeypatch: pytest.MonkeyP
 
 
 @torch.no_grad()
+def test_what_was_kept_in_bfloat16_is_not_taken_for_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, fresh, images = make(monkeypatch), make(monkeypatch), pixels()
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = model.score_labels(images).log_p()
+    exact = model.score_labels(images).log_p()
+    assert torch.equal(exact, fresh.score_labels(images).log_p())
+    assert not torch.equal(exact, coarse)
+    cache = model.cache()
+    assert cache is model.cache()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.cache() is not cache
+        assert model.cache() is model.cache()
+
+
+@torch.no_grad()
 def test_posterior_adds_up_to_one(model: SparseClassifier) -> None:
     scores = model.score_labels(pixels())
     for how in ("sum", "mean", "first_token"):

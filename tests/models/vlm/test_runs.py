@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from nuadapt.errors import ConfigError, InputFileError, StoppedEarly
 from nuadapt.events.batch import EventBatch
@@ -24,13 +25,15 @@ from nuadapt.events.schema import FIELDS
 from nuadapt.events.store import EventStore, EventWriter, Layout
 from nuadapt.models.pack import pack
 from nuadapt.models.run import load_run
+from nuadapt.models.vision_tower import new_tower
 from nuadapt.models.vlm import sparse
+from nuadapt.models.vlm.backbones import architecture
 from nuadapt.training.config import TrainingConfig, load_recipe
 from nuadapt.training.data import Draw, PixelDataset, prepare
 from nuadapt.training.fit import input_of, train
 
 from .conftest import TINY
-from .test_chat import TEMPLATE
+from .tiny_chats import TEMPLATE
 from .tiny_offline import assemble, preset, tokenizer
 
 COMMON = ["input.coarsen=1", "batch_size=8", "workers=0", "log_every=1", "epochs=1", "val_events=16"]
@@ -172,6 +175,114 @@ def test_a_foreign_backbone_is_trained_and_loaded(foreign: TrainingConfig, store
     assert load_file(run / "model.safetensors") == {}
     p = posterior(run, store)
     assert np.ptp(p, axis=0).max() > 1e-9
+
+
+def assert_answers_as_validated(config: TrainingConfig, run: Path, store: Path, rel: float = 1e-5) -> None:
+    """The loaded model has the validation loss that training saw, in batches of the same size."""
+    model, sample = load_run(run, precision="float32"), prepare(store, config).val
+    with EventStore(store) as events:
+        maps = events.read(sample.rows).pixelmap
+    assert maps is not None
+    images = model.input.images(maps)
+    size = config.batch_size
+    p = np.concatenate([model.posterior(images[at : at + size]) for at in range(0, len(images), size)])
+    best = json.loads((run / "record.json").read_text())["best"]
+    assert -np.log(p[np.arange(len(p)), sample.label]).mean() == pytest.approx(best["val_loss"], rel=rel)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "nf4"])
+def test_what_stands_on_a_coarse_base_answers_as_in_training(
+    foreign: TrainingConfig, store: Path, tmp_path: Path, precision: str
+) -> None:
+    """Merged, adapters would be rounded with the weights that they are added to."""
+    language = replace(foreign.language, precision=precision)  # type: ignore[arg-type]
+    config = replace(foreign, language=language, optimizer=replace(foreign.optimizer, lr=2e-3))
+    run = train(config, store, tmp_path / "run")
+    about = json.loads((run / "adapter" / "nuadapt.json").read_text())
+    assert about["base"]["precision"] == precision
+    assert load_file(run / "adapter" / "adapter_model.safetensors")
+    assert_answers_as_validated(config, run, store)
+    network: Any = load_run(run).network
+    assert not any(part.merged for part in network.modules() if hasattr(part, "merged") and hasattr(part, "lora_A"))
+
+
+@pytest.fixture
+def tower(offline: TrainingConfig, tmp_path: Path) -> dict[str, torch.Tensor]:
+    """A trained tower, as a run of preset ``vit`` leaves it in the folder ``vit``."""
+    torch.manual_seed(8)
+    trained = new_tower(architecture(preset(len(tokenizer()))).vision_config)
+    tensors = {name: tensor.contiguous() for name, tensor in trained.state_dict().items()}
+    (tmp_path / "vit").mkdir()
+    save_file({f"tower.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "vit" / "model.safetensors")
+    return tensors
+
+
+@pytest.mark.parametrize("scope", ["text", "vision", "both"])
+def test_a_trained_tower_is_taken_and_learns_by_adapters_where_it_has_them(
+    offline: TrainingConfig, store: Path, tmp_path: Path, tower: dict[str, torch.Tensor], scope: str
+) -> None:
+    language = replace(offline.language, scope=scope, tower=str(tmp_path / "vit"))  # type: ignore[arg-type]
+    config = replace(offline, language=language)
+    run = train(config, store, tmp_path / "run")
+    own = load_file(run / "model.safetensors")
+    part = ".vision_model."
+    kept = {name.partition(part)[2].replace(".base_layer.", "."): t for name, t in own.items() if part in name}
+    assert kept.keys() == tower.keys()
+    moved = {name for name, tensor in kept.items() if not torch.equal(tensor, tower[name])}
+    assert moved == (set(tower) if scope == "text" else set())
+    adapter = load_file(run / "adapter" / "adapter_model.safetensors")
+    adapted = {("vision" if part in name else "text") for name in adapter}
+    assert adapted == {"text": {"text"}, "vision": {"vision"}, "both": {"text", "vision"}}[scope]
+    assert all(tensor.abs().sum() > 0 for name, tensor in adapter.items() if ".lora_B." in name)
+    assert_answers_as_validated(config, run, store)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("precision", "nf4"), ("precision", "bfloat16"), ("view_mode", "stitch")]
+)
+def test_settings_that_the_offline_model_does_not_have_are_refused(
+    offline: TrainingConfig, store: Path, tmp_path: Path, setting: str, value: str
+) -> None:
+    config = replace(offline, language=replace(offline.language, **{setting: value}))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=rf"language\.{setting}={value}"):
+        train(config, store, tmp_path / "run")
+
+
+def test_visible_truth_beside_the_class_is_refused_by_models_that_learn_none(
+    offline: TrainingConfig, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="auxiliary=false"):
+        train(replace(offline, auxiliary=True), store, tmp_path / "run")
+
+
+def test_killed_in_the_middle_ends_the_same(
+    foreign: TrainingConfig, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL within an epoch, while a checkpoint is written, and before the record: as if nothing had been."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "training"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    import deadly
+
+    # A checkpoint after every update; dropout in the adapters tells whether random numbers go on, too.
+    config = replace(foreign, train_events=48, checkpoint_minutes=0.0)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["nuadapt.training.fit"])
+
+    def in_child(out: Path, moment: str, n: int) -> int | None:
+        child = context.Process(target=deadly.train_until, args=(config, store, out, moment, n))
+        child.start()
+        child.join()
+        return child.exitcode
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert in_child(whole, "never", 0) == 0
+    for moment, n in (("step", 2), ("checkpoint not marked", 2), ("record not written", 1)):
+        assert in_child(killed, moment, n) == -signal.SIGKILL, moment
+    assert in_child(killed, "never", 0) == 0
+    ours, theirs = (load_file(run / "adapter" / "adapter_model.safetensors") for run in (whole, killed))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    bests = [json.loads((run / "record.json").read_text())["best"] for run in (whole, killed)]
+    assert bests[0] == bests[1]
 
 
 def test_another_precision_of_the_base_is_said(

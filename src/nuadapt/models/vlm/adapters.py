@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -44,6 +44,10 @@ class AdapterConfig:
             )
         if not self.targets:
             raise ConfigError("adapters without target layers", expected="ends of layer names, such as q_proj")
+
+    def of_rank(self, rank: int) -> AdapterConfig:
+        """The same with another rank; the scale of the update stays as published, alpha / r = 2."""
+        return replace(self, r=rank, alpha=2 * rank)
 
     @property
     def towers(self) -> tuple[str, ...]:

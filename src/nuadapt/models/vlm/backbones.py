@@ -6,6 +6,7 @@ safetensors only, and code that comes with a model is never run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -148,8 +149,16 @@ def load_backbone(
         raise ConfigError(f"unknown precision '{precision}'", expected=nearest(precision, get_args(Precision)))
     folder, name, revision = _find(preset, source)
     _check_folder(folder)
+    _take_own_gpu()
     model = _load_model(folder, preset, precision)
     return Backbone(model.eval(), _load_processor(folder), preset, Base(name, revision, precision))
+
+
+def _take_own_gpu() -> None:
+    """Of several processes on a machine, as torchrun starts and numbers them, each loads onto a GPU of its own."""
+    number = os.environ.get("LOCAL_RANK")
+    if number is not None and torch.cuda.is_available():
+        torch.cuda.set_device(int(number))
 
 
 def is_at_hand(source: str) -> bool:

@@ -5,12 +5,14 @@ The prompt of an event is evaluated once; labels go on from its keys and values.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 
 from nuadapt.errors import ConfigError, nearest, require
@@ -20,6 +22,8 @@ from nuadapt.models.vlm.constrained import Form
 from nuadapt.models.vlm.label_tree import LabelScores
 from nuadapt.models.vlm.prompts import Prompt
 
+#: Some templates tell today's date, and answers must not depend on the day: it is always that of Llama 3.2's own.
+_TODAY = "26 Jul 2024"
 #: Inputs with a place per token, which grow with the sequence; what new tokens have there.
 _PER_TOKEN = {"attention_mask": 1, "token_type_ids": 0, "mm_token_type_ids": 0}
 
@@ -106,42 +110,63 @@ class ChatClassifier(VLMClassifier):
         pictures = [[*solved, *shown(event, self.view_mode)] for event in pixels.detach().cpu().numpy()]
         each = len(pictures[0]) // (len(before) + 1)  # pictures of one event
         texts = [self.conversation(each, note) for note in self.notes(pixels)]
-        made = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt")
+        made = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt", add_special_tokens=False)
         device = next(self.model.parameters()).device
         inputs = {name: value.to(device) for name, value in made.items() if isinstance(value, Tensor)}
         begin = [self.numbers(self.prompt.answer)] * len(pictures)
         return longer(inputs, padded(begin, 0, device)) if answering else inputs
 
     def conversation(self, pictures: int, note: str) -> str:
-        """The text up to the answer, with marks for the ``pictures`` of an event; ``note`` is told of the last one."""
-        question = {"type": "text", "text": f"{self.prompt.user} {self.prompt.about}".strip()}
-        asked = [question, *({"type": "image"} for _ in range(pictures))]
-        messages: list[dict[str, Any]] = [
-            {"role": "system", "content": [{"type": "text", "text": self.prompt.system}]},
-        ]
+        """The text up to the answer, with marks for the ``pictures`` of an event; ``note`` is told of the last one.
+
+        Raises:
+            ConfigError: the model's template takes no such conversation.
+        """
+        asked = [_text(f"{self.prompt.user} {self.prompt.about}".strip()), *[{"type": "image"}] * pictures]
+        turns: list[dict[str, Any]] = []
         for label in self.example_labels:
             answer = self.prompt.answer + self.prompt.endings[label]
-            messages.append({"role": "user", "content": asked})
-            messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
-        told = [{"type": "text", "text": note}] if note else []
-        messages.append({"role": "user", "content": [*asked, *told]})
-        text: str = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return text
+            turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": [_text(answer)]}]
+        turns.append({"role": "user", "content": [*asked, *([_text(note)] if note else [])]})
+        try:
+            return self._written([{"role": "system", "content": [_text(self.prompt.system)]}, *turns])
+        except TemplateError:  # that of Llama 3.2 refuses a system message beside images, others refuse any
+            before = [_text(f"{self.prompt.system}\n")] if self.prompt.system else []
+            turns[0] = {"role": "user", "content": [*before, *turns[0]["content"]]}
+        try:
+            return self._written(turns)
+        except TemplateError as error:
+            raise ConfigError(f"the chat template of {self.base.name} refuses to ask ({error})") from error
+
+    def _written(self, messages: list[dict[str, Any]]) -> str:
+        """A conversation by the model's template, up to where the model answers."""
+        today = {"date_string": _TODAY} if "date_string" in str(self.processor.chat_template) else {}
+        text: str = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **today)
+        begin = self.tokenizer.bos_token
+        # Most templates write it; in front of others the tokenizer would, were it not told to add nothing.
+        wanted = begin is not None and self.tokenizer("")["input_ids"][:1] == [self.tokenizer.bos_token_id]
+        return text if not wanted or text.startswith(begin) else begin + text
+
+    def _forward(self, places: int, **inputs: Any) -> Any:
+        """What the model gives; ``logits`` (B, places, vocabulary) are of the last places alone, which saves memory."""
+        takes = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        given = self.model(**inputs, **({"logits_to_keep": places} if takes else {}))
+        given.logits = given.logits[:, -places:]
+        return given
 
     def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
         """See :class:`VLMClassifier`."""
         inputs = self.inputs(pixels)
-        begin = inputs["input_ids"].shape[1]
-        pad = self.tokenizer.pad_token_id
-        tokens = padded(answers, pad, inputs["input_ids"].device)
+        tokens = padded(answers, self.tokenizer.pad_token_id, inputs["input_ids"].device)
         real = padded([[1] * len(answer) for answer in answers], 0, tokens.device)
-        logits: Tensor = self.model(**longer(inputs, tokens, real)).logits
-        return logits[:, begin - 1 : -1][real.bool()]
+        # A place predicts the token behind it, so the first one asked is the last of the prompt.
+        logits: Tensor = self._forward(tokens.shape[1] + 1, **longer(inputs, tokens, real)).logits
+        return logits[:, :-1][real.bool()]
 
     def score_labels(self, pixels: Tensor) -> LabelScores:
         """See :class:`VLMClassifier`; the prompt once, then all labels on its keys and values."""
         inputs = self.inputs(pixels)
-        first = self.model(**inputs, use_cache=True)
+        first = self._forward(1, **inputs, use_cache=True)
         fed = [label[:-1] for label in self.endings]  # the last token of a label is only looked up
         n_labels, device = len(fed), inputs["input_ids"].device
         batch = len(inputs["input_ids"])
@@ -152,7 +177,8 @@ class ChatClassifier(VLMClassifier):
             cache = first.past_key_values
             cache.batch_repeat_interleave(n_labels)
             seen = {n: v.repeat_interleave(n_labels, dim=0) for n, v in inputs.items() if n in _LATER}
-            later = self.model(**_continued(seen, tokens, real), past_key_values=cache, use_cache=True).logits
+            given = _continued(seen, tokens, real, getattr(self.model.model, "rope_deltas", None))
+            later = self.model(**given, past_key_values=cache, use_cache=True).logits
             later = later.unflatten(0, (batch, n_labels))  # (B, L, K, vocabulary)
             logits = [[first.logits[:, -1], *later[:, i, : len(label)].unbind(1)] for i, label in enumerate(fed)]
         return LabelScores(
@@ -180,18 +206,23 @@ class ChatClassifier(VLMClassifier):
             inputs = self.inputs(pixels[event : event + 1], answering=labels is not None)
             if labels is not None:
                 inputs = longer(inputs, torch.tensor([self.endings[int(labels[event])]], device=pixels.device))
-            begin, allowed = inputs["input_ids"].shape[1], form.allowed
+            begin = inputs["input_ids"].shape[1]
             said = self.model.generate(
                 **inputs,
                 max_new_tokens=longest,
                 num_beams=beams,
                 do_sample=False,
-                prefix_allowed_tokens_fn=lambda _, tokens, n=begin, ask=allowed: ask(tokens[n:].tolist()),
+                prefix_allowed_tokens_fn=form.prefix_function(begin),
                 pad_token_id=end[1],
                 eos_token_id=end[0],
             )
             found.append([token for token in said[0, begin:].tolist() if token not in end])
         return found
+
+
+def _text(text: str) -> dict[str, str]:
+    """A part of a message."""
+    return {"type": "text", "text": text}
 
 
 #: Inputs that matter behind the first pass.
@@ -212,9 +243,14 @@ def longer(inputs: dict[str, Tensor], tokens: Tensor, real: Tensor | None = None
     return grown
 
 
-def _continued(seen: dict[str, Tensor], tokens: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """Inputs of a pass that goes on from a cache."""
+def _continued(
+    seen: dict[str, Tensor], tokens: Tensor, real: Tensor, deltas: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Inputs of a pass that goes on from a cache; ``deltas`` (B / n, 1) is what Qwen counts pictures short by."""
     inputs = {"input_ids": tokens, "attention_mask": torch.cat([seen["attention_mask"], real], dim=1)}
     if "cross_attention_mask" in seen:
         inputs["cross_attention_mask"] = seen["cross_attention_mask"][:, -1:].expand(-1, tokens.shape[1], -1, -1)
+    if deltas is not None:  # the library's own count is of the whole mask, and is cut in ``generate`` only
+        places = inputs["attention_mask"].cumsum(-1)[:, -tokens.shape[1] :] - 1  # (B, K)
+        inputs["position_ids"] = (places + deltas.repeat_interleave(len(tokens) // len(deltas), 0)).expand(3, -1, -1)
     return inputs

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -188,8 +189,13 @@ class VLMClassifier(nn.Module, ABC):
 
     def reasons(self, pixels: Tensor, labels: Tensor) -> list[str]:
         """A reason in words for each event, given the class that is answered (B,)."""
-        said = self.say(pixels, reason_form(self.tokenizer), labels)
+        said = self.say(pixels, self._reason_form, labels)
         return [self.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in said]
+
+    @cached_property
+    def _reason_form(self) -> Form:
+        """Made once: it knows every token that may be said."""
+        return reason_form(self.tokenizer, self.model.get_output_embeddings().out_features)
 
 
 def _only_own(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:

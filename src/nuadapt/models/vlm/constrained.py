@@ -13,6 +13,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from nuadapt.errors import ConfigError
 from nuadapt.models.reasons.claims import CLAIM_TYPES
 from nuadapt.models.vlm.prompts import Prompt
@@ -29,19 +32,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Free:
-    """Any tokens but those ``banned``, up to the end of the turn; at least ``least`` before it."""
+    """Any of ``vocabulary`` tokens but those ``banned``, up to the end of the turn; at least ``least`` before it."""
 
+    vocabulary: int
     banned: frozenset[int] = frozenset()
     least: int = 0
 
 
 @dataclass(frozen=True)
 class Form:
-    """Parts in order; a :class:`Free` part can only be the last. ``end`` closes the turn, of ``vocabulary`` tokens."""
+    """Parts in order; a :class:`Free` part can only be the last. ``end`` closes the turn."""
 
     parts: tuple[Choice | Free, ...]
     end: int
-    vocabulary: int
 
     def __post_init__(self) -> None:
         for number, part in enumerate(self.parts):
@@ -52,47 +55,56 @@ class Form:
                     if not a or any(a != b and b[: len(a)] == a for b in part.options):
                         raise ConfigError(f"the option {a} is empty or the beginning of another one")
 
-    def allowed(self, said: Sequence[int]) -> list[int]:
-        """Tokens that may follow ``said``; only ``end`` once the form is complete."""
+    def allowed(self, said: Sequence[int]) -> Tensor:
+        """Tokens (n,) that may follow ``said``; only ``end`` once the form is complete."""
         rest = tuple(int(token) for token in said)
         for part in self.parts:
             if isinstance(part, Free):
                 return self._free[len(rest) >= part.least]
             done = next((option for option in part.options if rest[: len(option)] == option), None)
             if done is None:
-                return sorted({o[len(rest)] for o in part.options if o[: len(rest)] == rest and len(o) > len(rest)})
+                return torch.tensor(
+                    sorted({o[len(rest)] for o in part.options if o[: len(rest)] == rest and len(o) > len(rest)})
+                )
             rest = rest[len(done) :]
-        return [self.end]
+        return torch.tensor([self.end])
 
     @cached_property
-    def _free(self) -> tuple[list[int], list[int]]:
-        """Tokens of the free part, before and after the end of the turn is allowed."""
+    def _free(self) -> tuple[Tensor, Tensor]:
+        """Tokens of the free part, before and after the end of the turn is allowed. Tensors, because they are many."""
         last = self.parts[-1]
-        banned = last.banned if isinstance(last, Free) else frozenset()
-        open_end = [token for token in range(self.vocabulary) if token not in banned]
-        return [token for token in open_end if token != self.end], open_end
+        if not isinstance(last, Free):
+            raise ConfigError("this form has no free text")
+        open_end = torch.tensor([token for token in range(last.vocabulary) if token not in last.banned])
+        return open_end[open_end != self.end], open_end
 
-    def prefix_function(self) -> Callable[[int, Any], list[int]]:
-        """For ``generate(inputs_embeds=..., prefix_allowed_tokens_fn=...)``, where only new tokens are given."""
-        return lambda _, said: self.allowed(said.tolist())
+    def prefix_function(self, begin: int = 0) -> Callable[[int, Tensor], Tensor]:
+        """For ``generate(prefix_allowed_tokens_fn=...)``; ``begin``: tokens before what is said, 0 with embeddings."""
+        return lambda _, tokens: self.allowed(tokens[begin:].tolist())
 
 
-def label_form(tokenizer: Any, prompt: Prompt, *, free: bool = True) -> Form:
-    """The beginning of the answer, one label, and a free reason (or nothing) behind it."""
+def label_form(tokenizer: Any, prompt: Prompt, *, free: bool = True, outputs: int | None = None) -> Form:
+    """The beginning of the answer, one label, and a free reason (or nothing) behind it; see :func:`free_text`."""
     parts: list[Choice | Free] = [_words(tokenizer, prompt.answer), _choice(tokenizer, prompt.endings)]
     if free:
-        parts.append(free_text(tokenizer))
-    return Form(tuple(parts), tokenizer.eos_token_id, len(tokenizer))
+        parts.append(free_text(tokenizer, outputs))
+    return Form(tuple(parts), tokenizer.eos_token_id)
 
 
-def reason_form(tokenizer: Any) -> Form:
-    """A free reason of at least a few words, behind a label that is said already."""
-    return Form((free_text(tokenizer),), tokenizer.eos_token_id, len(tokenizer))
+def reason_form(tokenizer: Any, outputs: int | None = None) -> Form:
+    """A free reason of at least a few words, behind a label that is said already; see :func:`free_text`."""
+    return Form((free_text(tokenizer, outputs),), tokenizer.eos_token_id)
 
 
-def free_text(tokenizer: Any) -> Free:
-    """Free text without special tokens other than the end of the turn."""
-    return Free(frozenset(tokenizer.all_special_ids) - {tokenizer.eos_token_id}, least=4)
+def free_text(tokenizer: Any, outputs: int | None = None) -> Free:
+    """Free text without special tokens other than the end of the turn.
+
+    ``outputs``: tokens that the model has scores of, where the tokenizer may have more: that of Llama 3.2 numbers its
+    image, too. None: all of the tokenizer.
+    """
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    banned = special.union(tokenizer.all_special_ids) - {tokenizer.eos_token_id}
+    return Free(min(len(tokenizer), outputs or len(tokenizer)), frozenset(banned), least=4)
 
 
 def json_form(tokenizer: Any, properties: Mapping[str, Sequence[str]]) -> Form:
@@ -109,7 +121,7 @@ def json_form(tokenizer: Any, properties: Mapping[str, Sequence[str]]) -> Form:
         # The closing quote belongs to the value, so that none is the beginning of another.
         parts.append(_choice(tokenizer, [f'{value}"' for value in values]))
     parts.append(_words(tokenizer, "}"))
-    return Form(tuple(parts), tokenizer.eos_token_id, len(tokenizer))
+    return Form(tuple(parts), tokenizer.eos_token_id)
 
 
 def claims_form(tokenizer: Any) -> Form:

@@ -37,13 +37,25 @@ def build(
     """The model of a preset of family ``vlm`` with its ``language`` part, adapters fresh.
 
     Raises:
-        ConfigError: unknown settings, or labels smoothed: answers are words.
+        ConfigError: unknown settings, settings that the offline model does not have, or labels smoothed: answers are
+            words.
         InputFileError: weights of a foreign backbone that are not there or cannot be used.
         MissingExtraError: the language model or peft is not installed.
     """
     if label_smoothing:
         raise ConfigError("labels of a language model cannot be smoothed", expected="label_smoothing=0")
+    if _is_offline(preset):
+        for setting, only in (("precision", "float32"), ("view_mode", "multi")):
+            if (given := preset["language"][setting]) not in ("", only):
+                raise ConfigError(
+                    f"{preset['name']} cannot have language.{setting}={given}", expected=f"language.{setting}={only}"
+                )
     return _classifier(preset)
+
+
+def _is_offline(given: Mapping[str, Any]) -> bool:
+    """Whether the language model is that of a package, and no weights of a backbone are named."""
+    return not given.get("hub") and not given["language"]["source"]
 
 
 def _classifier(given: Mapping[str, Any], adapter: Path | None = None) -> VLMClassifier:
@@ -52,7 +64,7 @@ def _classifier(given: Mapping[str, Any], adapter: Path | None = None) -> VLMCla
     preset = build_settings(BackbonePreset, plain, where="preset")
     prompt, views = Prompt.from_dict(language["prompt"]), language["views"]
     weight, examples = float(language["reason_weight"]), language["examples"]
-    if not preset.hub and not language["source"]:
+    if _is_offline(given):
         return SparseClassifier(preset, prompt, views, reason_weight=weight, examples=examples, adapter=adapter)
     backbone = load_backbone(preset, language["source"] or None, precision=language["precision"] or None)
     if adapter is None:
@@ -85,9 +97,12 @@ def load_tower(model: VLMClassifier, run: Path) -> None:
     weights = run / WEIGHTS
     given = read_tensors(weights, next_step=_STEP)
     tower = {name.removeprefix("tower."): tensor for name, tensor in given.items() if name.startswith("tower.")}
-    mine = model.model.model.vision_model
-    check_fit(mine.state_dict(), tower, weights, described_by="the vision tower of the preset")
-    mine.load_state_dict(tower)
+    # Adapters stand around the layers that they adapt.
+    state = model.model.model.vision_model.state_dict()
+    mine = {name.replace(".base_layer.", "."): tensor for name, tensor in state.items() if "lora_" not in name}
+    check_fit(mine, tower, weights, described_by="the vision tower of the preset")
+    for name, tensor in mine.items():
+        tensor.copy_(tower[name])
 
 
 def start(model: VLMClassifier, run: Path) -> None:
@@ -119,7 +134,7 @@ def save(network: VLMClassifier, weights: Path, folder: Path) -> None:
 
 
 def load(folder: Path, record: Mapping[str, Any]) -> nn.Module:
-    """The model of a run folder, adapters merged into the weights where these are not packed.
+    """The model of a run folder, adapters merged into the weights where this rounds nothing.
 
     Raises:
         InputFileError: files missing, damaged, or of another model.
@@ -129,6 +144,6 @@ def load(folder: Path, record: Mapping[str, Any]) -> nn.Module:
     wanted = {name: tensor for name, tensor in network.state_dict().items() if "lora_" not in name}
     check_fit(wanted, parts, folder / WEIGHTS, described_by="record.json")
     network.load_state_dict(parts)
-    if network.base.precision != "nf4":
-        network.adapted.merge_adapter()  # a merged 4-bit weight would be rounded once more (peft#2321)
+    if network.base.precision == "float32":  # a coarser sum would be rounded once more (peft#2321)
+        network.adapted.merge_adapter()
     return network

@@ -43,6 +43,8 @@ class Conversations:
 class SparseClassifier(VLMClassifier):
     """Adapters and connector learn, the vision tower slowly; the language model's own weights are frozen.
 
+    So are those of the tower where it has adapters: then it learns by them alone.
+
     Args:
         preset: the backbone's preset; its ``occupied_above`` is the grey level from which a patch is looked at.
         prompt, views, reason_weight: see :class:`nuadapt.models.vlm.classifier.VLMClassifier`.
@@ -75,11 +77,12 @@ class SparseClassifier(VLMClassifier):
             reason_weight=reason_weight,
             examples=examples,
         )
-        for part in (self.model.model.connector, self.model.model.vision_model):
-            part.requires_grad_(True)
+        self.model.model.connector.requires_grad_(True)
+        if "vision" not in preset.adapter.towers:
+            self.model.model.vision_model.requires_grad_(True)
         image = self.model.config.image_token_id
         self.words: Words = words_of(self.tokenizer, prompt, self.views, image, self.example_labels)
-        self._cache: Any = None
+        self._caches: dict[torch.dtype | None, Any] = {}  # of the beginning, by what autocast multiplies in
 
     def own_names(self) -> set[str]:
         """Adapters, connector and tower; the language model is that of its package."""
@@ -89,12 +92,12 @@ class SparseClassifier(VLMClassifier):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Inverse of ``state_dict``; what was computed with other weights is forgotten."""
-        self._cache = None
+        self._caches.clear()
         return super().load_state_dict(state_dict, strict, assign)
 
     def train(self, mode: bool = True) -> SparseClassifier:
         """As in torch; what was computed with other weights is forgotten."""
-        self._cache = None
+        self._caches.clear()
         super().train(mode)
         return self
 
@@ -106,9 +109,11 @@ class SparseClassifier(VLMClassifier):
         """Keys and values of the common beginning; kept while weights cannot change."""
         if torch.is_grad_enabled() or self.training:
             return common_cache(self.model, self.begin())
-        if self._cache is None:
-            self._cache = common_cache(self.model, self.begin())
-        return self._cache
+        device = next(self.parameters()).device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        if kind not in self._caches:
+            self._caches[kind] = common_cache(self.model, self.begin())
+        return self._caches[kind]
 
     def begin(self) -> Tensor:
         """Embeddings (T, D) of the common beginning."""
@@ -177,4 +182,4 @@ class SparseClassifier(VLMClassifier):
 
     def lr_factors(self) -> dict[str, float]:
         """Learning rates relative to that of the adapters: the connector starts from nothing, the tower is trained."""
-        return {".connector.": 3.0, ".vision_model.": 0.15}
+        return {".lora_": 1.0, ".connector.": 3.0, ".vision_model.": 0.15}
