@@ -56,6 +56,17 @@ def test_columns_are_the_agreed_ones(table: Predictions) -> None:
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_the_row_in_the_source_is_kept_where_it_is_known(table: Predictions, tmp_path: Path, name: str) -> None:
+    spill = replace(table, event=np.zeros(len(table), dtype=np.int64), entry=np.arange(len(table)))
+    spill.write(tmp_path / name)
+    assert_equal(Predictions.read(tmp_path / name), spill)
+    assert list(spill.columns())[:6] == ["source", "run", "subrun", "event", "entry", "weight"]
+    assert_equal(Predictions.concatenate([spill.select([0]), spill.select([1])]), spill.select([0, 1]))
+    with pytest.raises(DataError, match="different columns"):
+        Predictions.concatenate([table, spill])
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
 def test_conformal_sets_are_a_column_of_names(table: Predictions, tmp_path: Path, name: str) -> None:
     sets = np.array([[bool(i & 1), bool(i & 2), bool(i & 4)] for i in range(len(table))])  # empty ones, too
     with_sets = replace(table, sets=sets)

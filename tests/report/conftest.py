@@ -27,3 +27,9 @@ def load(path: Path) -> ModuleType:
 def synthetic() -> ModuleType:
     """``synthetic.py``: make_store, make_batch, ToyModel."""
     return load(Path(__file__).parents[1] / "evaluation" / "synthetic.py")
+
+
+@pytest.fixture(scope="session")
+def made_up() -> ModuleType:
+    """``made_up_clouds.py``: answers of models of clouds, and folders of them."""
+    return load(Path(__file__).parents[1] / "evaluation" / "made_up_clouds.py")

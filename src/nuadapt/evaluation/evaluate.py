@@ -26,7 +26,8 @@ from nuadapt.evaluation.curves import curves_of
 from nuadapt.evaluation.gallery import Gallery, choose, describe, vertices, write_gallery
 from nuadapt.evaluation.metrics import DEFINITIONS, Sample
 from nuadapt.evaluation.npz import write_npz
-from nuadapt.evaluation.physics.stage import COLUMNS, selections
+from nuadapt.evaluation.physics.cuts import PUBLIC_WINDOW
+from nuadapt.evaluation.physics.stage import COLUMNS, selections, signal_curves
 from nuadapt.evaluation.predict import (
     MEMORY_MEANS,
     TIME_MEANS,
@@ -40,6 +41,7 @@ from nuadapt.evaluation.predict import (
 )
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import Model, Progress
+from nuadapt.evaluation.reading import remarks
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import PixelMaps
 from nuadapt.events.splits import SPLITS
@@ -57,22 +59,27 @@ _EVENTS_PER_PART = 512
 
 @dataclass(frozen=True, slots=True)
 class EvaluationConfig:
-    """What to evaluate and how. ``split`` is train, val, test or all."""
+    """What to evaluate and how. ``split`` is train, val, test or all; ``pi0_window`` (GeV) that of the pi0 cuts."""
 
     split: str = "test"
     predict: PredictConfig = field(default_factory=PredictConfig)
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
     energy_edges: tuple[float, ...] = ENERGY_EDGES
     csv: bool = False
+    pi0_window: float = PUBLIC_WINDOW
 
     def __post_init__(self) -> None:
         legal = (*SPLITS, "all")
+        if not self.pi0_window > 0:
+            raise ConfigError(f"the window of the pi0 mass is {self.pi0_window:g} GeV", expected="above 0")
         if self.split not in legal:
             raise ConfigError(f"no split '{self.split}'", expected=nearest(self.split, legal))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the record."""
         given: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if self.pi0_window == PUBLIC_WINDOW:
+            del given["pi0_window"]  # records of before there was a choice stay equal
         return given
 
 
@@ -89,20 +96,22 @@ def evaluate(
     resamples: int = 500,
     seed: int = 1,
     csv: bool = False,
+    pi0_window: float = PUBLIC_WINDOW,
     calibrated: bool = True,
     explained: ExplainConfig | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Evaluate the run folder ``run`` on the store ``data`` into the folder ``out``; see :func:`evaluate_model`.
 
-    A calibration in the run folder is applied if ``calibrated``. With ``explained`` the folder also gets the reasons
+    ``pi0_window`` (GeV) is the half-width of the cuts around the pi0 mass, for models of the pion task. A calibration
+    in the run folder is applied if ``calibrated``. With ``explained`` the folder also gets the reasons
     and the evidence of :mod:`nuadapt.evaluation.explain.stage`.
     """
     from nuadapt.evaluation.explain.stage import explain
     from nuadapt.models.run import load_run, run_folder
 
     predict = PredictConfig(coarsen, coarsen_how, batch_size, views)
-    config = EvaluationConfig(split, predict, BootstrapConfig(resamples, seed), csv=csv)
+    config = EvaluationConfig(split, predict, BootstrapConfig(resamples, seed), csv=csv, pi0_window=pi0_window)
     run = run_folder(run)
     model = load_run(run)
     if model.task.energy:
@@ -112,7 +121,7 @@ def evaluate(
             raise ConfigError(f"the model {model.id} reads clouds", expected="no --explain, no --coarsen")
         boot = config.bootstrap
         return evaluate_energies(
-            model, data, out, split=split, batch_size=batch_size, bootstrap=boot, progress=progress
+            model, data, out, split=split, batch_size=batch_size, bootstrap=boot, csv=csv, progress=progress
         )
     calibration = read_calibration(run, model) if calibrated else None
     metrics = evaluate_model(model, data, out, config, calibration=calibration, progress=progress)
@@ -158,8 +167,10 @@ def evaluate_model(
         if not reads_clouds(model):
             write_gallery(out / "gallery.npz", _gallery(predictions, store, rows, model, config))
         physics = _physics_columns(model, store, rows)
-    write_npz(out / "curves.npz", curves_of(Sample.of(predictions)))
-    metrics = all_metrics(predictions, config, stopwatch)
+        about = remarks(model.record, store.record)
+    curves = curves_of(Sample.of(predictions))
+    write_npz(out / "curves.npz", curves | (signal_curves(predictions) if physics is not None else {}))
+    metrics = all_metrics(predictions, config, stopwatch) | about
     if calibration is not None:
         metrics |= calibration_metrics(raw, calibration, config.bootstrap)
         metrics["independent_of_calibration"] = not calibration.data.overlaps(
@@ -167,7 +178,7 @@ def evaluate_model(
         )
         metrics["definitions"] = metrics["definitions"] | CALIBRATION_DEFINITIONS
     if physics is not None:
-        write_json(out / "physics.json", selections(predictions, physics))
+        write_json(out / "physics.json", selections(predictions, physics, config.pi0_window))
     write_json(out / "metrics.json", metrics)
     shutil.rmtree(out / _PARTS, ignore_errors=True)
     return metrics

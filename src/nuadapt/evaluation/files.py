@@ -1,37 +1,29 @@
-"""Predictions straight from files: event stores, other tools' images, or generator events through the simulation."""
+"""Predictions straight from files: event stores, other tools' images and tuples, or generator events simulated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nuadapt.errors import ConfigError, InputFileError, NuadaptError, listed
 from nuadapt.evaluation.calibration import read_calibration
-from nuadapt.evaluation.predict import PredictConfig, iter_predictions
+from nuadapt.evaluation.energies import Energies, iter_energies
+from nuadapt.evaluation.predict import PredictConfig, iter_predictions, reads_clouds
 from nuadapt.evaluation.predictions import Predictions
-from nuadapt.evaluation.protocol import Model, Progress
+from nuadapt.evaluation.protocol import EnergyModel, Model, Progress
+from nuadapt.evaluation.reading import differences, settings_of_training
+from nuadapt.evaluation.table_files import ENDINGS
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.format import HDF5_MAGIC
 from nuadapt.events.store import EventStore
 
+if TYPE_CHECKING:
+    from nuadapt.sources.formats import ReadOptions
+    from nuadapt.sources.ingest import IngestReport
+
 _CHUNK = 64  # events in memory at a time
-
-
-@dataclass(slots=True)
-class FilesReport:
-    """How many events were predicted, and which inputs could not be used: (path, reason)."""
-
-    n_inputs: int
-    n_events: int = 0
-    bad: list[tuple[Path, str]] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """One sentence per bad input, with a count first; empty if all went well."""
-        if not self.bad:
-            return []
-        return [f"{len(self.bad)} of {self.n_inputs} inputs could not be used:", *(reason for _, reason in self.bad)]
 
 
 def predict_files(
@@ -40,48 +32,52 @@ def predict_files(
     out: Path,
     *,
     views: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
     seed: int = 1,
     skip_bad: bool = False,
     calibrated: bool = True,
     explain: bool = False,
     progress: Progress | None = None,
-) -> FilesReport:
+) -> IngestReport:
     """Predict all events of ``inputs`` with the run folder ``run`` into a .csv or .parquet table.
 
-    ``views`` name the views of the data that stand for the model's. Every good input is predicted and written
-    even if others are bad. NuHepMC events pass through the default simulation with ``seed``. A calibration in the
-    run folder is applied if ``calibrated``. With ``explain`` each row has a reason in words.
+    ``views`` name the views of the data that stand for the model's. ``settings`` are those of the reader; it is set
+    as for the events of the training where the run's record tells how (:mod:`nuadapt.evaluation.reading`). Every good
+    input is predicted and written even if others are bad. NuHepMC events pass through the default simulation with
+    ``seed``. A calibration in the run folder is applied if ``calibrated``. With ``explain`` each row has a reason in
+    words. Gives what came in, what did not, and what the readers found broken.
 
     Raises:
         OutputError: ``out`` exists or is not writable; nothing was read then.
+        ConfigError: another ending, reasons from a model that gives none, settings that a format does not have.
         InputFileError: no usable run, calibration or input; or, after the table is written, bad inputs without
             ``skip_bad``.
     """
     from nuadapt.models.run import load_run, run_folder
-    from nuadapt.sources.ingest import check_output
+    from nuadapt.sources.ingest import IngestReport, check_output
 
-    if out.suffix not in (".csv", ".parquet"):
+    if out.suffix not in ENDINGS:
         raise ConfigError(f"cannot write a table named '{out.name}'", expected="a name ending in .csv or .parquet")
     check_output(out)
     run = run_folder(run)
-    model, report = load_run(run), FilesReport(len(inputs))
-    calibration = read_calibration(run, model) if calibrated else None
+    model, report = load_run(run), IngestReport(out, "auto", len(inputs))
     if explain and not model.gives_reasons:
         raise ConfigError(
             f"the model {model.id} gives no reasons in words", expected="a vision-language model, such as nuadapt-vlm"
         )
     config = PredictConfig(views=tuple(views) if views else None, explain=explain)
-    parts: list[Predictions] = []
+    parts: list[Any] = []
     for done, path in enumerate(inputs):
         try:
-            for part in _predict_one(model, path, config, seed, _shifted(progress, done, len(inputs))):
-                parts.append(part)
+            events = open_events(path, seed, _reading(model, path, settings or {}, report))
+            parts += answers(model, events, config, _shifted(progress, done, len(inputs)))
         except NuadaptError as error:
             reason = str(error)
             report.bad.append((path, reason if str(path) in reason else f"{path}: {reason}"))
     if not parts:
         raise InputFileError(listed([reason for _, reason in report.bad], limit=3) or "no inputs given")
-    table = Predictions.concatenate(parts)
+    table = type(parts[0]).concatenate(parts)
+    calibration = read_calibration(run, model) if calibrated and not model.task.energy else None
     if calibration is not None:
         table = calibration.applied(table)
     table.write(out)
@@ -96,6 +92,38 @@ def predict_files(
     return report
 
 
+def answers(
+    model: EnergyModel, events: Iterator[EventBatch], config: PredictConfig, progress: Progress | None = None
+) -> Iterator[Predictions] | Iterator[Energies]:
+    """Rows of a table, a chunk of events at a time: class probabilities, or energies of a model that gives those."""
+    if model.task.energy:
+        return iter_energies(model, events, config, progress=progress)
+    return iter_predictions(model, events, config, progress=progress)
+
+
+def _reading(model: Model, path: Path, settings: Mapping[str, Any], report: IngestReport) -> ReadOptions:
+    """How one input is read for this model; what a user should know about it goes into the report."""
+    from nuadapt.sources.formats import ReadOptions, detect_format
+
+    given = dict(settings)
+    if is_store(path):
+        with EventStore(path) as store:
+            for sentence in differences(model.record, store.record):
+                report.reading.note(f"{path.name}: {sentence}")
+        if given:
+            report.reading.note(f"{path.name} is a store: its events are as they were read, and --set does not apply.")
+    elif detect_format(path) == "minerva" and reads_clouds(model) and "preset" not in given:
+        clouds: Any = model.input
+        told = settings_of_training(model.record)
+        if told is None and not given:
+            report.reading.note(
+                f"{model.id} does not say how the reader was set for the events of its training: angles are in its "
+                f"{clouds.frame} frame, all else as by default. --set names other settings."
+            )
+        given = (told or {"frame": clouds.frame}) | given
+    return ReadOptions(settings=given, report=report.reading)
+
+
 def _shifted(progress: Progress | None, done: int, total: int) -> Progress | None:
     """Progress of one input among several: its events if it is alone, else the number of inputs."""
     if progress is None or total == 1:
@@ -104,31 +132,27 @@ def _shifted(progress: Progress | None, done: int, total: int) -> Progress | Non
     return None
 
 
-def _predict_one(
-    model: Model, path: Path, config: PredictConfig, seed: int, progress: Progress | None
-) -> Iterator[Predictions]:
-    """Predictions of one input, a chunk of events at a time."""
-    return iter_predictions(model, open_events(path, seed), config, progress=progress)
+def open_events(path: Path, seed: int = 1, reading: ReadOptions | None = None) -> Iterator[EventBatch]:
+    """Events from any file that nuadapt understands, in batches.
 
-
-def open_events(path: Path, seed: int = 1) -> Iterator[EventBatch]:
-    """Events with pixel maps from any file that nuadapt understands, in batches.
-
-    NuHepMC events are placed in the default detector and simulated with ``seed``.
+    Files of other tools are read as ``reading`` says. NuHepMC events are placed in the default detector and simulated
+    with ``seed``.
 
     Raises:
+        ConfigError: settings that the format does not have.
         InputFileError: the file cannot be used.
     """
-    from nuadapt.sources.formats import detect_format
+    from nuadapt.sources.formats import check_settings, detect_format
     from nuadapt.sources.ingest import read_all
 
-    if _is_hdf5(path):
+    if is_store(path):
         with EventStore(path) as store:
             yield from store.batches(_CHUNK)
         return
     if detect_format(path) != "nuhepmc":
-        yield from read_all([path])
+        yield from read_all([path], reading=reading)
         return
+    check_settings("nuhepmc", reading.settings if reading is not None else {})
     from nuadapt.sources.nuhepmc import read_vertices
     from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
 
@@ -138,7 +162,8 @@ def open_events(path: Path, seed: int = 1) -> Iterator[EventBatch]:
         first += len(chunk)
 
 
-def _is_hdf5(path: Path) -> bool:
+def is_store(path: Path) -> bool:
+    """Whether a path is an HDF5 file, as event stores are."""
     if not path.is_file():
         return False
     with path.open("rb") as file:

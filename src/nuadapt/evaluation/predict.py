@@ -131,12 +131,34 @@ def prepare(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMaps
         DataError: not what the model reads; clouds cannot be coarsened, and have no views; an energy is asked for.
     """
     if model.task.energy:
-        raise DataError(f"the model {model.id} gives an energy", next_step="'nuadapt evaluate' writes a table of them")
+        raise DataError(
+            f"the model {model.id} gives an energy",
+            next_step="'nuadapt predict' and 'nuadapt evaluate' write tables of them",
+        )
     if not reads_clouds(model):
         return maps_for(model, batch, config)
+    _check_plain(model, config)
+    return batch
+
+
+def _check_plain(model: Model, config: PredictConfig) -> None:
+    """Refuse what can be done to pixel maps only."""
     if config.coarsen != 1 or config.views is not None:
         raise DataError(f"the model {model.id} reads particle clouds", expected="no coarsen and no views")
-    return batch
+
+
+def cloud_arrays(model: Model, batch: EventBatch, config: PredictConfig) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of the clouds of ``batch`` by name, as the model reads them.
+
+    Raises:
+        DataError: the model reads pixel maps; no clouds, or others; clouds cannot be coarsened, and have no views.
+    """
+    if not reads_clouds(model):
+        raise DataError(f"the model {model.id} reads pixel maps", expected="a model of particle clouds")
+    _check_plain(model, config)
+    clouds: Any = model.input
+    found: dict[str, npt.NDArray[Any]] = clouds.arrays(batch)
+    return found
 
 
 def _posterior(model: Model, prepared: PixelMaps | EventBatch, config: PredictConfig) -> npt.NDArray[np.float64]:

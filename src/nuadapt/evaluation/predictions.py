@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.errors import DataError, InputFileError, OutputError, nearest, require
+from nuadapt.errors import DataError, InputFileError, nearest
+from nuadapt.evaluation.table_files import FLOAT, INTEGER, TEXT, read_table, write_table
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.splits import hash_keys
 from nuadapt.events.tasks import Task
@@ -23,6 +24,7 @@ _PREFIX = "p_"
 _REASON = "reason"
 _SET, _BETWEEN = "set", "|"  # column of the conformal sets, as in nue_cc|nc
 _INTEGERS = ("run", "subrun", "event")
+_ENTRY = "entry"  # row in the source, of events whose key may repeat
 _PLAIN = ("source", *_INTEGERS, "weight")
 _AFTER = ("label", "truth", "nu_energy", "mode", "current", "representation", "model")
 
@@ -36,7 +38,8 @@ class Predictions:
     the event belongs to none, or nothing is known), ``nu_energy`` (N,) GeV, NaN where unknown, ``mode`` and
     ``current`` (N,) codes of InteractionMode and Current. ``sets`` (N, C) says which classes are in the conformal
     set; None for predictions that are not calibrated. ``reason`` (N,) is what the model says about its label; None if
-    it was not asked.
+    it was not asked. ``entry`` (N,) is the row of the event in its source, where several interactions may share one key
+    (a spill of the beam); None where the key is enough.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +58,7 @@ class Predictions:
     current: npt.NDArray[np.int64]
     sets: npt.NDArray[np.bool_] | None = None
     reason: Array | None = None
+    entry: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.event)
@@ -126,6 +130,7 @@ class Predictions:
             nu_energy=batch["nu_energy"].astype(np.float64) if known else np.full(n, np.nan),
             mode=batch["mode"].astype(np.int64) if known else zeros,
             current=batch["current"].astype(np.int64) if known else zeros,
+            entry=batch[_ENTRY].astype(np.int64) if _ENTRY in batch.columns else None,
         )
         if problems := made.problems():
             raise DataError(f"the predictions of {model} cannot be used: {problems[0]}")
@@ -136,11 +141,11 @@ class Predictions:
         """All rows of ``parts`` in order.
 
         Raises:
-            DataError: no parts, or parts of different models or classes, or only some with sets or reasons.
+            DataError: no parts, or parts of different models or classes, or only some with sets, reasons or entries.
         """
         if not parts:
             raise DataError("no events: there is nothing to predict")
-        kinds = [(*(getattr(p, n) for n in _CONSTANTS), p.sets is None, p.reason is None) for p in parts]
+        kinds = [(*(getattr(p, n) for n in _CONSTANTS), *p._arrays()) for p in parts]
         if any(kind != kinds[0] for kind in kinds):
             raise DataError("predictions of different models or classes, or with different columns, cannot be joined")
         names = parts[0]._arrays()
@@ -150,7 +155,8 @@ class Predictions:
     def columns(self) -> dict[str, Any]:
         """The table as it is written: plain columns in order, names for codes, None where unknown."""
         names = np.array([*self.classes, None], dtype=object)  # NO_LABEL is -1: the None
-        table: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        key = _PLAIN if self.entry is None else (*_PLAIN[:-1], _ENTRY, _PLAIN[-1])
+        table: dict[str, Any] = {name: getattr(self, name) for name in key}
         table |= {_PREFIX + c: self.probability[:, i] for i, c in enumerate(self.classes)}
         table["label"], table["truth"] = names[self.label], names[self.truth]
         if self.sets is not None:
@@ -169,23 +175,8 @@ class Predictions:
         Raises:
             OutputError: unknown ending, or the place is not writable.
         """
-        if path.suffix not in (".parquet", ".csv"):
-            raise OutputError(f"no table format for '{path.suffix}'", where=path, expected="a name in .parquet or .csv")
-        beside = path.with_name(f".{path.stem}.writing{path.suffix}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_table(self._arrow(), beside)
-            beside.replace(path)
-        except OSError as error:
-            raise OutputError(f"cannot write here ({error})", where=path) from error
-
-    def _arrow(self) -> Any:
-        pa = require("pyarrow", "training")
         table = self.columns()
-        kinds = dict.fromkeys(table, pa.string())
-        kinds |= dict.fromkeys(_INTEGERS, pa.int64())
-        kinds |= {name: pa.float64() for name in table if name.startswith(_PREFIX) or name in ("weight", "nu_energy")}
-        return pa.table({name: pa.array(column, type=kinds[name]) for name, column in table.items()})
+        write_table(table, _kinds(table), path)
 
     @classmethod
     def read(cls, path: Path) -> Predictions:
@@ -194,7 +185,7 @@ class Predictions:
         Raises:
             InputFileError: not such a table; columns missing; probabilities not finite or not adding up to 1.
         """
-        table = _read_table(path)
+        table = read_table(path, _kinds((*_PLAIN, _ENTRY, *_AFTER, _SET, _REASON)), "predictions")
         names = list(table.column_names)
         classes = tuple(n.removeprefix(_PREFIX) for n in names if n.startswith(_PREFIX))
         missing = [n for n in (*_PLAIN, *_AFTER) if n not in names]
@@ -220,6 +211,7 @@ class Predictions:
                 current=_codes(columns["current"], {c.name: int(c) for c in Current}, "current"),
                 sets=_sets(table.column(_SET).to_pylist(), classes) if _SET in names else None,
                 reason=np.array(table.column(_REASON).to_pylist(), dtype=object) if _REASON in names else None,
+                entry=np.array(table.column(_ENTRY).to_pylist(), dtype=np.int64) if _ENTRY in names else None,
             )
         except (ValueError, TypeError) as error:
             raise InputFileError(f"this is not a table of predictions ({error})", where=path) from error
@@ -270,30 +262,7 @@ def _sets(values: Sequence[str | None], classes: Sequence[str]) -> npt.NDArray[n
     return np.array([[c in names for c in classes] for names in named], dtype=bool).reshape(-1, len(classes))
 
 
-def _write_table(table: Any, path: Path) -> None:
-    if path.suffix == ".csv":
-        require("pyarrow.csv", "training").write_csv(table, path)
-    else:
-        require("pyarrow.parquet", "training").write_table(table, path, compression="zstd")
-
-
-def _read_table(path: Path) -> Any:
-    pa = require("pyarrow", "training")
-    if not path.is_file():
-        raise InputFileError(
-            "no such file", where=path, next_step="Give a table made by 'nuadapt predict' or 'evaluate'"
-        )
-    try:
-        if path.suffix == ".csv":
-            csv = require("pyarrow.csv", "training")
-            options = csv.ConvertOptions(null_values=[""], strings_can_be_null=True, column_types=_csv_types(pa))
-            return csv.read_csv(path, convert_options=options)
-        return require("pyarrow.parquet", "training").read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputFileError(f"this is not a table of predictions ({error})", where=path) from error
-
-
-def _csv_types(pa: Any) -> dict[str, Any]:
-    # Stated, because a column of empty cells has no type of its own.
-    kinds = dict.fromkeys((*_PLAIN, *_AFTER, _SET, _REASON), pa.string())
-    return kinds | dict.fromkeys(_INTEGERS, pa.int64()) | dict.fromkeys(("weight", "nu_energy"), pa.float64())
+def _kinds(names: Iterable[str]) -> dict[str, str]:
+    """Type of each column as it is stored."""
+    numbers = {n: FLOAT for n in names if n.startswith(_PREFIX) or n in ("weight", "nu_energy")}
+    return {n: INTEGER if n in (*_INTEGERS, _ENTRY) else numbers.get(n, TEXT) for n in names}

@@ -80,3 +80,10 @@ class Model(Protocol):
 
     def reasons(self, images: npt.NDArray[np.float32], labels: npt.NDArray[Any]) -> list[str]:
         """A reason in words per event, given the class that is answered (B,)."""
+
+
+class EnergyModel(Model, Protocol):
+    """A model whose task is an energy."""
+
+    def energy(self, inputs: Inputs) -> npt.NDArray[np.float64]:
+        """Energies (B,) in GeV for the arrays of clouds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -61,8 +61,7 @@ class Evaluation:
     @property
     def simulated(self) -> bool:
         """True if nuadapt's own simulation made the events."""
-        made = self.record.get("data", {}).get("record", {})
-        return str(made.get("stage", "")).startswith("simulate")
+        return made_by_us(self.record)
 
     @property
     def sees_images(self) -> bool:
@@ -84,6 +83,12 @@ class EnergyEvaluation:
     name: str
     metrics: dict[str, Any]
     record: dict[str, Any]
+
+
+def made_by_us(record: Mapping[str, Any]) -> bool:
+    """Whether the record of an evaluation says that nuadapt's own simulation made the events."""
+    made = record.get("data", {}).get("record", {})
+    return str(made.get("stage", "")).startswith("simulate")
 
 
 def is_energy(folder: Path) -> bool:

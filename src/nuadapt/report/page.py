@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from matplotlib.figure import Figure
 
 from nuadapt import __version__
 from nuadapt.errors import DataError, InputFileError, OutputError
@@ -34,7 +33,8 @@ from nuadapt.report.loading import (
     load_trainings,
     published,
 )
-from nuadapt.report.style import colour, embedded, save, title
+from nuadapt.report.physics import physics_section
+from nuadapt.report.style import Picture, colour, embedded, picture, save, title
 from nuadapt.report.tables import (
     CLASS_COLUMNS,
     RESOLUTION_COLUMNS,
@@ -49,18 +49,7 @@ from nuadapt.report.tables import (
 )
 
 _OUTPUTS = {"index.html", "results.md", "figures"}
-_STAND_IN = "The events are a stand-in for MINERvA, parametrised by nuadapt: they show how models compare, not how "
-_STAND_IN += "the experiment would do."
 _MARK = '<meta name="generator" content="nuadapt report">'
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure on the page."""
-
-    title: str
-    caption: str
-    image: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +63,6 @@ class EventCard:
     caption: str
     image: str
     reason: Reason | None
-
-
-@dataclass(frozen=True, slots=True)
-class Physics:
-    """Models of clouds beside what needs no model: rows of both tables, and figures."""
-
-    signals: list[tuple[str, list[tuple[str, list[str]]]]]
-    energies: list[tuple[str, list[str]]]
-    transfer: list[tuple[str, list[str]]]
-    notes: list[str]
-    figures: list[Picture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +135,25 @@ def make_report(
             trainings=[_training(t, out / "figures") for t in trainings],
             comparison=_comparison(loaded, out / "figures"),
             sees_images=any(e.sees_images for e in loaded),
-            physics=_physics(loaded, energies, trainings, out / "figures"),
+            physics=physics_section(loaded, energies, trainings, out / "figures"),
             signal_headings=clouds.SIGNAL_COLUMNS,
             energy_headings=clouds.ENERGY_COLUMNS,
+            gates=clouds.GATES,
             transfer_headings=transfer.COLUMNS,
             extra=extra,
             definitions=_definitions(loaded),
             version=__version__,
         )
     )
-    _write(out / "results.md", f"# {title}\n\n{metrics_markdown(loaded)}{clouds.markdown(loaded, energies)}")
+    _write(out / "results.md", _markdown(title, loaded, energies))
     return _write(out / "index.html", page)
+
+
+def _markdown(heading: str, loaded: Sequence[Evaluation], energies: Sequence[EnergyEvaluation]) -> str:
+    """The tables of the page in Markdown, with what must be known of the events."""
+    words = clouds.stand_in([*loaded, *energies])
+    about = f"{words}\n\n" if words else ""
+    return f"# {heading}\n\n{about}{metrics_markdown(loaded)}{clouds.markdown(loaded, energies)}"
 
 
 def _environment() -> jinja2.Environment:
@@ -194,10 +180,6 @@ def _write(place: Path, text: str) -> Path:
     return place
 
 
-def _picture(figure: Figure, place: Path, heading: str, caption: str) -> Picture:
-    return Picture(heading, caption, embedded(save(figure, place).read_bytes()))
-
-
 def _extra(heading: str, caption: str, png: Path) -> Picture:
     try:
         content = Path(png).read_bytes()
@@ -215,7 +197,7 @@ def _lead(loaded: Sequence[Evaluation | EnergyEvaluation]) -> str:
     return (
         f"{len(loaded)} evaluation{'s' * (len(loaded) > 1)} of {models} model{'s' * (models > 1)} on "
         f"{' and '.join(f'{n} events' for n in events)} of {', '.join(files)}."
-        + (f" {_STAND_IN}" if any(clouds.is_stand_in(e.record) for e in loaded) else "")
+        f" {clouds.stand_in(loaded)}".rstrip()
     )
 
 
@@ -226,43 +208,7 @@ def _training(run: Training, place: Path) -> Picture:
     total = counts.get("total") if isinstance(counts, dict) else counts
     words = f"{total} parameters; " if total is not None else ""
     words += f"{wall / 3600:.2f} h; " if wall else ""
-    return _picture(figures.training(run), place / name, run.name, f"{words}weights of the marked epoch were kept.")
-
-
-def _physics(
-    loaded: Sequence[Evaluation], energies: Sequence[EnergyEvaluation], trainings: Sequence[Training], place: Path
-) -> Physics | None:
-    """Clouds in physics terms; None where there is nothing of the kind."""
-    found = clouds.with_physics(loaded)
-    arms = transfer.arms_of(found)
-    compared = {arm.evaluation.path for arm in arms}
-    found = [(e, physics) for e, physics in found if e.path not in compared]
-    scored = [e for e in energies if "estimates" in e.metrics]
-    if not found and not scored and not arms:
-        return None
-    pictures = []
-    words = "Both select events by one rule; the model's threshold lets as much background through as the cuts do. "
-    words += "Bars: binomial 95% intervals; bands: lowest to highest of several seeds."
-    for signal in dict.fromkeys(name for _, physics in found for name, of in physics.items() if of):
-        figure = clouds.efficiency(signal, found)
-        pictures.append(_picture(figure, place / f"efficiency-{signal}", f"Efficiency for {title(signal)}", words))
-    if scored:
-        words = "Resolution and bias of the available energy; events with less than 0.05 GeV are left out. "
-        words += "Bars: 95% bootstrap intervals; bands: lowest to highest of several seeds."
-        pictures.append(_picture(clouds.energy_spread(scored), place / "energy-spread", "Energy and q3", words))
-        words = (
-            "Shares of the events of a bin; beyond 2 nothing is drawn. Of several seeds the first; from 0.05 GeV on."
-        )
-        figure = clouds.energy_histograms(scored)
-        pictures.append(_picture(figure, place / "energy-histograms", "Distributions of estimate over truth", words))
-    words = "One line per training; a multiplication and an addition are two operations, frozen parts are not counted."
-    for task, runs in clouds.with_cost(transfer.without_arms(trainings)).items():
-        figure = clouds.loss_by_compute(runs)
-        pictures.append(_picture(figure, place / f"loss-compute-{task}", f"Loss and compute, {task}", words))
-    if arms:
-        pictures.append(_picture(transfer.figure(arms), place / "transfer", "Pretraining", transfer.words(arms)))
-    notes = clouds.coverage_words(scored)
-    return Physics(clouds.signal_rows(found), clouds.energy_rows(scored), transfer.rows(arms), notes, pictures)
+    return picture(figures.training(run), place / name, run.name, f"{words}weights of the marked epoch were kept.")
 
 
 def _comparison(loaded: Sequence[Evaluation], place: Path) -> list[Picture]:
@@ -271,11 +217,11 @@ def _comparison(loaded: Sequence[Evaluation], place: Path) -> list[Picture]:
     if any(b["low"] is not None for e in scored for b in e.metrics["by_energy"]):
         words = "Share of event weight with the right label in bins of true energy, drawn at the mean energy of the bin"
         found.append(
-            _picture(figures.accuracy_by_energy(scored), place / "accuracy-energy", "Accuracy and energy", f"{words}.")
+            picture(figures.accuracy_by_energy(scored), place / "accuracy-energy", "Accuracy and energy", f"{words}.")
         )
     if any(e.metrics["by_mode"] for e in scored):
         words = "The same by interaction mode; below each mode its number of events."
-        found.append(_picture(figures.accuracy_by_mode(scored), place / "accuracy-mode", "Accuracy and mode", words))
+        found.append(picture(figures.accuracy_by_mode(scored), place / "accuracy-mode", "Accuracy and mode", words))
     return found
 
 
@@ -332,6 +278,7 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
 def _remarks(evaluation: Evaluation) -> list[str]:
     metrics = evaluation.metrics
     remarks = [metrics["note"]] if metrics.get("note") else []
+    remarks += metrics.get("remarks", [])
     if metrics["n_without_label"] and metrics["n_events"]:
         remarks.append(f"{metrics['n_without_label']} events belong to none of the classes and are not scored.")
     if not evaluation.record.get("data", {}).get("complete", True):
@@ -357,13 +304,13 @@ def _set_words(evaluation: Evaluation) -> str:
 def _wide_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
     words = "large: share of event weight, small: number of events"
     found = [
-        _picture(
+        picture(
             figures.confusion(evaluation),
             place / "confusion",
             "Confusion",
             f"Each row or column adds up to 1; {words}.",
         ),
-        _picture(
+        picture(
             figures.roc(evaluation),
             place / "roc",
             "ROC",
@@ -372,7 +319,7 @@ def _wide_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
     ]
     if evaluation.curves:
         found.append(
-            _picture(
+            picture(
                 figures.scores(evaluation),
                 place / "scores",
                 "Class probabilities",
@@ -387,12 +334,10 @@ def _narrow_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
     if evaluation.metrics["reliability"]:
         words = "Below: share of event weight per bin. Above the diagonal the model is right more often than it says."
         words += " Red: before calibration." if "uncalibrated" in evaluation.metrics else ""
-        found.append(_picture(figures.reliability(evaluation), place / "reliability", "Reliability", words))
+        found.append(picture(figures.reliability(evaluation), place / "reliability", "Reliability", words))
     if any(b["low"] is not None for b in evaluation.metrics["by_energy"]):
         words = "Share of each true class that gets the right label."
-        found.append(
-            _picture(figures.recall_by_energy(evaluation), place / "recall-energy", "Recall and energy", words)
-        )
+        found.append(picture(figures.recall_by_energy(evaluation), place / "recall-energy", "Recall and energy", words))
     return found
 
 
@@ -405,7 +350,7 @@ def _evidence_figures(evaluation: Evaluation, place: Path) -> list[Picture]:
         "random order when pixels are taken away, and rises faster when they are put back; evidence no better than "
         "the brightest pixels says no more than the image."
     )
-    return [_picture(figures.evidence(evaluation), place / "evidence", "Pixel evidence", words)]
+    return [picture(figures.evidence(evaluation), place / "evidence", "Pixel evidence", words)]
 
 
 def _cards(evaluation: Evaluation, place: Path) -> list[EventCard]:

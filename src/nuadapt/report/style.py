@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -53,6 +54,8 @@ RUN_LOOKS: tuple[tuple[str, str], ...] = (
     (_PETROFF["violet"], "v"),
     (_PETROFF["slate"], "P"),
 )
+#: What models are compared with, apart from them in every figure.
+BASELINE_LOOKS: tuple[tuple[str, str], ...] = ((_PETROFF["grey"], "o"), (_PETROFF["olive"], "X"))
 _DPI = 160
 
 #: The ROOT look of mplhep, from its page-filling size down to that of a figure in a text.
@@ -98,6 +101,23 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
             return draw(*args, **kwargs)
 
     return inside
+
+
+def run_look(index: int) -> dict[str, Any]:
+    """Colour and marker of a run; from the second round through RUN_LOOKS on, the markers are open."""
+    ink, marker = RUN_LOOKS[index % len(RUN_LOOKS)]
+    return {"color": ink, "marker": marker, "markerfacecolor": ink if index < len(RUN_LOOKS) else "white"}
+
+
+def run_line(index: int) -> dict[str, Any]:
+    """Colour of a run as in :func:`run_look`, for curves without markers; dashed from the second round on."""
+    return {"color": RUN_LOOKS[index % len(RUN_LOOKS)][0], "linestyle": "-" if index < len(RUN_LOOKS) else "--"}
+
+
+def baseline_look(index: int) -> dict[str, Any]:
+    """Colour and marker of what models are compared with."""
+    ink, marker = BASELINE_LOOKS[index]
+    return {"color": ink, "marker": marker, "markerfacecolor": ink}
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -155,6 +175,20 @@ def save(figure: Figure, place: Path) -> Path:
     except OSError as error:
         raise OutputError(f"cannot write here ({error})", where=place) from error
     return png
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure on the page."""
+
+    title: str
+    caption: str
+    image: str
+
+
+def picture(figure: Figure, place: Path, heading: str, caption: str) -> Picture:
+    """A figure for the page, written as ``place``.png and ``place``.pdf, too."""
+    return Picture(heading, caption, embedded(save(figure, place).read_bytes()))
 
 
 def embedded(png: bytes) -> str:

@@ -13,6 +13,7 @@ from nuadapt.evaluation.physics.cuts import (
     CUTS,
     PI0_MASS,
     SIGNALS,
+    best_window,
     calorimetric,
     fitted_scale,
     is_signal,
@@ -56,6 +57,13 @@ def test_a_narrower_window_keeps_less(columns: dict[str, np.ndarray]) -> None:
     assert [row["efficiency"] for row in scanned] == [0, 0.5, 1]
     assert np.isnan(scanned[0]["purity"])
     assert scanned[2]["purity"] == pytest.approx(2 / 3)
+    best = best_window(scanned)
+    assert best is not None
+    assert (best["window"], best["product"]) == (
+        0.2,
+        pytest.approx(2 / 3),
+    )  # 0.03 has a purity of 1, and half the signal
+    assert best_window(scanned[:1]) is None
 
 
 def test_rates_by_hand() -> None:

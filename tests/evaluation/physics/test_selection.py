@@ -53,9 +53,22 @@ def test_bins_add_up_and_gates_flag_what_is_worse() -> None:
     total = [weight[signal & (values >= low) & (values < low + 1)].sum() for low in range(3)]
     whole = np.average(found.cuts[:3], weights=total)
     assert whole == pytest.approx(rates(cuts, signal, weight).efficiency)
-    assert found.below.tolist() == [False, False, True, False]
+    assert found.below.tolist() == found.significantly_below.tolist() == [False, False, True, False]
+    assert found.gates_failed() == [{"quantity": "W", "low": 2.0, "high": 3.0, "significant": True}]
     assert np.all(found.model_interval[:3, 0] < found.model[:3])
     assert json.loads(json.dumps(found.as_dict()))["model"][3] is None
+
+
+def test_a_gate_fails_by_chance_or_significantly() -> None:
+    """48 of 100 events where the cuts keep 50 may be chance, 480 of 1000 beside 560 is not."""
+    few, many = np.arange(100), np.arange(1000)
+    for at, of_model, of_cuts, significant in ((few, 48, 50, False), (many, 480, 560, True)):
+        n, signal = len(at), np.ones(len(at), dtype=bool)
+        found = in_bins("q3", np.zeros(n), [0.0, 1.0], signal, at < of_cuts, at < of_model, np.ones(n))
+        assert [gate["significant"] for gate in found.gates_failed()] == [significant]
+        json.dumps(found.gates_failed())
+    equal = in_bins("q3", np.zeros(100), [0.0, 1.0], few >= 0, few < 50, few >= 50, np.ones(100))
+    assert equal.gates_failed() == []
 
 
 def test_edges_hold_equal_shares() -> None:
@@ -64,8 +77,8 @@ def test_edges_hold_equal_shares() -> None:
     assert np.histogram(values, edges)[0].tolist() == [100] * 6
     with pytest.raises(ConfigError, match="do not fill 6 bins"):
         equal_edges(np.ones(50))
-    columns = {"W": np.ones(9), "pion_energy": np.full(9, np.nan), "pion_angle": np.linspace(0, 3, 9)}
-    assert list(binned_quantities(columns, np.ones(9, dtype=bool))) == ["W", "pion_angle"]
+    columns = {"W": np.ones(9), "q3": np.ones(9), "pion_energy": np.full(9, np.nan), "pion_angle": np.linspace(0, 3, 9)}
+    assert list(binned_quantities(columns, np.ones(9, dtype=bool))) == ["W", "q3", "pion_angle"]
 
 
 def test_no_background_no_threshold() -> None:

@@ -6,7 +6,7 @@ event-level columns only, so they run on simulated events and on data alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,12 @@ def scan_window(
             }
         )
     return found
+
+
+def best_window(scan: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
+    """The row of a scan with the highest product of efficiency and purity; None where none has one."""
+    known = [row for row in scan if np.isfinite(row["product"])]
+    return dict(max(known, key=lambda row: row["product"])) if known else None
 
 
 def calorimetric(columns: Mapping[str, Array], scale: float = CALORIMETRIC_SCALE) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +123,21 @@ def in_bins(
     ]
 
 
+def gates_failed(model: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Bins of :func:`in_bins` in which the model's ratio spreads more than another estimate's, as plain values.
+
+    It does so significantly where the model's whole interval of the interquartile range lies above.
+    """
+    return [
+        {"quantity": "q3", "low": row["low"], "high": row["high"], "significant": row["iqr_interval"][0] > than["iqr"]}
+        for row, than in zip(model, other, strict=True)
+        if row["iqr"] is not None
+        and row["iqr_interval"][0] is not None
+        and than["iqr"] is not None
+        and row["iqr"] > than["iqr"]
+    ]
+
+
 def histograms(estimate: Array, truth: Array, q3: Array, weight: Array) -> list[dict[str, Any]]:
     """Histogram of the ratio in four bins of true q3: limits in GeV, weight (50,) from 0 to 2, and in all."""
     ratio, counts = ratios(estimate, truth)
@@ -153,12 +169,20 @@ class Intervals:
     half_width: float
 
     @classmethod
-    def fit(cls, estimate: Array, truth: Array, level: float = 0.9) -> Intervals | None:
-        """From events without part in the gradients, such as validation events; None for too few for this level."""
-        known = np.isfinite(truth) & np.isfinite(estimate)
+    def fit(cls, estimate: Array, truth: Array, weight: Array, level: float = 0.9) -> Intervals | None:
+        """From events without part in the gradients, such as validation events; None for too few for this level.
+
+        The quantile counts events by their ``weight`` (N,), as the coverage does. The event to come is one
+        more of the effective events (with equal weights: rank (n + 1) level, as published).
+        """
+        weight = np.asarray(weight, dtype=np.float64)
+        known = np.isfinite(truth) & np.isfinite(estimate) & (weight > 0)
         off = np.abs(np.log1p(np.asarray(estimate)[known]) - np.log1p(np.asarray(truth)[known]))
-        rank = int(np.ceil((len(off) + 1) * level))
-        return None if rank > len(off) else cls(level, float(np.sort(off)[rank - 1]))
+        order = np.argsort(off, kind="stable")
+        share = np.cumsum(weight[known][order]) / max(weight[known].sum(), 1e-300)
+        wanted = level * (1 + 1 / max(effective_events(weight[known]), 1e-300))
+        enough = np.flatnonzero(share >= wanted - 1e-9)
+        return cls(level, float(off[order][enough[0]])) if len(enough) else None
 
     def limits(self, estimate: Array) -> tuple[FloatArray, FloatArray]:
         """Lower and upper limit (N,) in GeV; none is below 0."""

@@ -6,7 +6,7 @@ One threshold on the score of all events, never one per bin: a selection is a si
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from nuadapt.errors import ConfigError, DataError
 from nuadapt.evaluation.intervals import wilson
 from nuadapt.evaluation.metrics import effective_events
 from nuadapt.evaluation.physics.cuts import BoolArray, Rates, rates
+from nuadapt.evaluation.physics.energy import Q3_EDGES
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -30,7 +31,8 @@ N_BINS = 6
 class BinnedRates:
     """Efficiencies in the bins of one quantity: ``edges`` (K + 1,), and for cuts and model (K,) each with its interval.
 
-    ``below`` (K,) is true where the model's interval lies under the cuts' efficiency: a gate that it fails.
+    A gate fails where ``below`` (K,) is true, the model's efficiency lies under that of the cuts; it fails
+    ``significantly_below`` (K,) where the model's whole interval does.
     """
 
     quantity: str
@@ -41,6 +43,7 @@ class BinnedRates:
     model: FloatArray
     model_interval: FloatArray  # (K, 2)
     below: BoolArray
+    significantly_below: BoolArray
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is not defined is null."""
@@ -48,8 +51,22 @@ class BinnedRates:
         def plain(values: Array) -> list[Any]:
             return [plain(v) if np.ndim(v) else (v.item() if np.isfinite(v) else None) for v in values]
 
-        names = ("edges", "n_signal", "cuts", "cuts_interval", "model", "model_interval", "below")
-        return {"quantity": self.quantity, **{name: plain(getattr(self, name)) for name in names}}
+        return {"quantity": self.quantity, **{name: plain(getattr(self, name)) for name in _COLUMNS}}
+
+    def gates_failed(self) -> list[dict[str, Any]]:
+        """The bins in which the model is below the cuts, as plain values."""
+        return [
+            {
+                "quantity": self.quantity,
+                "low": float(self.edges[i]),
+                "high": float(self.edges[i + 1]),
+                "significant": bool(self.significantly_below[i]),
+            }
+            for i in np.flatnonzero(self.below)
+        ]
+
+
+_COLUMNS = tuple(f.name for f in fields(BinnedRates) if f.name != "quantity")
 
 
 def threshold_at(score: FloatArray, signal: BoolArray, weight: Array, false_positive_rate: float) -> float:
@@ -120,7 +137,8 @@ def in_bins(
             rows[f"{name}_in"].append(wilson(share * effective, effective) or [np.nan, np.nan])
     made = {name: np.asarray(column, dtype=np.float64) for name, column in rows.items()}
     with np.errstate(invalid="ignore"):
-        below = made["model_in"][:, 1] < made["cuts"]
+        below = made["model"] < made["cuts"]
+        significantly = made["model_in"][:, 1] < made["cuts"]
     return BinnedRates(
         quantity,
         edges,
@@ -130,15 +148,17 @@ def in_bins(
         made["model"],
         made["model_in"],
         below,
+        significantly,
     )
 
 
 def binned_quantities(columns: Mapping[str, Array], signal: BoolArray) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """True quantities (N,) with the edges of their bins: energy and angle of the pion, and W.
+    """True quantities (N,) with the edges of their bins: W, q3, and energy and angle of the pion.
 
     A quantity that the signal does not have in enough different values is left out.
     """
-    found = {"W": (np.asarray(columns["W"], dtype=np.float64), np.asarray(W_EDGES))}
+    fixed = {"W": W_EDGES, "q3": Q3_EDGES}
+    found = {name: (np.asarray(columns[name], dtype=np.float64), np.asarray(edges)) for name, edges in fixed.items()}
     for name in ("pion_energy", "pion_angle"):
         values = np.asarray(columns[name], dtype=np.float64)
         try:

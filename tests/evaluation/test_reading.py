@@ -1,0 +1,40 @@
+"""How tuples are read for a model: as for the events of its training, or with a word about it."""
+
+from __future__ import annotations
+
+from nuadapt.evaluation.reading import differences, remarks, settings_of_store, settings_of_training
+from nuadapt.evaluation.stand_in import STAND_IN
+
+MINERVA = {"tree": "MasterAnaDev", "frame": "beam", "merging": "energy", "step": 20_000, "interaction_types": []}
+
+
+def run(**settings: object) -> dict[str, object]:
+    return {"data": {"reading": {"minerva": MINERVA | settings}}}
+
+
+def store(**settings: object) -> dict[str, object]:
+    return {"stage": "ingest", "config": {"format": "minerva", "minerva": MINERVA | settings}}
+
+
+def test_only_what_shapes_tokens_counts() -> None:
+    assert settings_of_training(run()) == settings_of_store(store()) == {"frame": "beam", "merging": "energy"}
+    assert differences(run(step=5, tree="other"), store()) == []
+
+
+def test_tokens_that_are_built_differently_are_said() -> None:
+    (sentence,) = differences(run(), store(merging="number", frame="detector"))
+    assert "read with frame=detector, merging=number" in sentence
+    assert "training with frame=beam, merging=energy" in sentence
+
+
+def test_nothing_is_said_of_what_is_not_known() -> None:
+    for training in ({}, {"data": {"fingerprint": "f"}}):
+        assert settings_of_training(training) is None
+        assert differences(training, store(merging="number")) == []
+    assert differences(run(), {"stage": "simulate minerva", "config": {"beam": {}}}) == []
+
+
+def test_the_stand_in_is_said_to_be_one() -> None:
+    assert remarks({}, {"stage": "simulate minerva"}) == {"remarks": [STAND_IN]}
+    assert remarks(run(), store()) == remarks({}, {"stage": "simulate lartpc"}) == {}
+    assert len(remarks(run(frame="detector"), store())["remarks"]) == 1
