@@ -17,10 +17,13 @@ from nuadapt.cli import app
 from nuadapt.errors import ConfigError, DataError, StoppedEarly
 from nuadapt.evaluation.evaluate import evaluate
 from nuadapt.evaluation.predictions import Predictions
+from nuadapt.evaluation.reading import settings_of_training
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.store import EventStore, EventWriter, Layout
 from nuadapt.models.inputs import CloudInput
 from nuadapt.models.run import load_run
+from nuadapt.sources.formats import ReadOptions
+from nuadapt.sources.ingest import ingest
 from nuadapt.sources.simulation.minerva.config import MinervaConfig
 from nuadapt.sources.simulation.run import SimulationPlan, simulate
 from nuadapt.training.config import TrainingConfig, load_recipe
@@ -57,6 +60,18 @@ def test_every_family_learns(preset: str, store: Path, tmp_path: Path) -> None:
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert log[-1]["val_accuracy"] > 0
     assert load_run(run).classes == ("cc_1pi_charged", "cc_npi_charged", "cc_1pi0", "cc_other", "nc")
+
+
+def test_a_run_tells_how_its_tuples_were_read(shared_data: Path, tmp_path: Path) -> None:
+    ingest(
+        [shared_data / "minerva" / "masteranadev_mc.root"],
+        tmp_path / "e.h5",
+        reading=ReadOptions(settings={"merging": "number"}),
+    )
+    run = train(tiny("pion-smoke", "epochs=1"), tmp_path / "e.h5", tmp_path / "run")
+    told = settings_of_training(json.loads((run / "record.json").read_text()))
+    assert told is not None
+    assert told["merging"] == "number"
 
 
 def test_a_classifier_is_evaluated_beside_the_cuts(classifier: Path, store: Path, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class TrainingData:
     fingerprint: str
     counts: dict[str, Any]  # events per split, without label, per class
     measured: dict[str, Any] = field(default_factory=dict)  # what the model's family wants to know of the events
+    reading: dict[str, Any] = field(default_factory=dict)  # settings of the readers that the tokens were made by
 
 
 def paths_of(data: Data) -> tuple[Path, ...]:
@@ -174,7 +175,17 @@ def prepare(data: Data, config: TrainingConfig) -> TrainingData:
         _check_reasons(data, samples[0].rows, found.layout)
     factor = class_weights(samples[0], config.class_weights, len(task.classes) or 1)
     train, val = (replace(s, weight=s.weight * factor[s.label]) for s in samples)
-    return TrainingData(train, val, task, spec, found.fingerprint, counts)
+    return TrainingData(train, val, task, spec, found.fingerprint, counts, reading=_reading(data))
+
+
+def _reading(data: Data) -> dict[str, Any]:
+    """How tuples of MINERvA were read, so that tokens of further files are made alike; empty if files do not agree."""
+    found: list[dict[str, Any]] = []
+    for path in paths_of(data):
+        with EventStore(path) as store:
+            settings = store.record.get("config", {}).get("minerva")
+        found.append({"minerva": settings} if settings else {})
+    return found[0] if all(one == found[0] for one in found) else {}
 
 
 def _checked(sample: Sample, task: Task, split: str, path: Path) -> Sample:
@@ -431,7 +442,9 @@ class PixelDataset(EventDataset):
         events = self._events(rows)
         if events.pixelmap is None:
             raise DataError("these events have no pixel maps", where=self.paths[0])
-        images = self._images(events.pixelmap, np.random.default_rng([int(epoch[0]) + 1, int(rows[0]), _RESOLUTION]))
+        rng = np.random.default_rng([int(epoch[0]) + 1, int(rows[0]), _RESOLUTION])
+        maps = self._at_resolution(events.pixelmap, rng)
+        images = self.reads.images(maps)
         if self.flip_seed is not None:
             mirror(images, self._axes(), flip_bits(self.flip_seed, epoch, rows) & (epoch >= 0)[:, None])
         batch: dict[str, Any] = {
@@ -442,19 +455,22 @@ class PixelDataset(EventDataset):
         if self.auxiliary:
             batch["targets"] = torch.from_numpy(auxiliary_targets(events))
         if np.random.default_rng([int(epoch[0]) + 1, int(rows[0])]).random() < self.reasons:
-            batch["reasons"] = self._reasons(events, draws)
+            batch["reasons"] = self._reasons(events, draws, max(maps.spec.pitch) * self.reads.coarsen)
         return batch
 
-    def _images(self, maps: PixelMaps, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """Grey images of a batch, at full or half resolution."""
+    def _at_resolution(self, maps: PixelMaps, rng: np.random.Generator) -> PixelMaps:
+        """The maps of a batch, at full or half resolution."""
         if rng.random() >= self.coarser:
-            return self.reads.images(maps)
-        return self.reads.images(maps.coarsen(2, how=("sum", "mean")[rng.integers(2)]))
+            return maps
+        return maps.coarsen(2, how=("sum", "mean")[rng.integers(2)])
 
-    def _reasons(self, events: EventBatch, draws: Sequence[Draw]) -> list[str]:
-        """A reason per event from its visible truth, in other words every epoch; none where nothing is known."""
+    def _reasons(self, events: EventBatch, draws: Sequence[Draw], pixel: float) -> list[str]:
+        """A reason per event from its visible truth, in other words every epoch; none where nothing is known.
+
+        ``pixel``: side of the pixels that are shown, cm.
+        """
         written = []
-        for draw, claims in zip(draws, claims_of_truth(events), strict=True):
+        for draw, claims in zip(draws, claims_of_truth(events, pixel), strict=True):
             rng = np.random.default_rng([draw.epoch + 1, int(self.sample.rows[draw.at])])
             label = self.classes[self.sample.label[draw.at]]
             written.append(write_reason(claims, label, rng) if claims.stated() else "")

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from nuadapt.models.inputs import CloudInput, PixelInput, Reads, offers
 from nuadapt.models.registry import build_model, count_parameters, family_of, load_preset
 from nuadapt.models.run import load_weights, run_folder, use_bf16
 from nuadapt.record import make_record, read_json, write_json
+from nuadapt.settings import build
 from nuadapt.training.card import model_card
 from nuadapt.training.config import TrainingConfig
 from nuadapt.training.data import (
@@ -231,6 +232,7 @@ def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) ->
         if config.language.shots:
             raise ConfigError(f"{config.preset} cannot be shown examples", expected="a vision-language model")
         return {**preset, **offered.measured}
+    from nuadapt.models.vlm.adapters import AdapterConfig
     from nuadapt.models.vlm.prompts import load_prompt
 
     language = config.language
@@ -245,7 +247,7 @@ def architecture(config: TrainingConfig, reads: Reads, offered: TrainingData) ->
     prompt = load_prompt(language.prompt, task, about=language.about, grey=grey, file=file)
     adapter = dict(preset.get("adapter", {}))
     if language.rank:
-        adapter |= {"r": language.rank, "alpha": 2 * language.rank}  # the scale of the update stays: alpha / r = 2
+        adapter = asdict(build(AdapterConfig, adapter).of_rank(language.rank))
     if language.scope:
         adapter["scope"] = language.scope
     asked = {
@@ -456,7 +458,7 @@ def _finish(
         "input": reads.as_dict(),
         "spec": offered.spec.as_dict(),
         "parameters": count_parameters(model),
-        "data": {"fingerprint": offered.fingerprint, "events": offered.counts},
+        "data": {"fingerprint": offered.fingerprint, "events": offered.counts, "reading": offered.reading},
         "seed": config.seed,
         "bf16": use_bf16(config.precision),
         **learned,

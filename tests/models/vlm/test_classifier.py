@@ -106,6 +106,17 @@ def test_what_was_kept_in_bfloat16_is_not_taken_for_float32(monkeypatch: pytest.
 
 
 @torch.no_grad()
+def test_evidence_is_asked_where_the_whole_image_has_charge(model: SparseClassifier) -> None:
+    images = pixels(2)
+    blank = torch.zeros_like(images)
+    looked = model(blank, shown=images)["logits"]
+    assert not torch.allclose(looked, model(blank)["logits"])
+    torch.testing.assert_close(model(images, shown=images)["logits"], model(images)["logits"])
+    faint = [model(share * images, shown=images)["logits"] for share in (0.0, 1e-4)]
+    torch.testing.assert_close(faint[0], faint[1], atol=1e-2, rtol=0)  # no jump where the first pixel lights up
+
+
+@torch.no_grad()
 def test_posterior_adds_up_to_one(model: SparseClassifier) -> None:
     scores = model.score_labels(pixels())
     for how in ("sum", "mean", "first_token"):

@@ -163,8 +163,8 @@ class ChatClassifier(VLMClassifier):
         logits: Tensor = self._forward(tokens.shape[1] + 1, **longer(inputs, tokens, real)).logits
         return logits[:, :-1][real.bool()]
 
-    def score_labels(self, pixels: Tensor) -> LabelScores:
-        """See :class:`VLMClassifier`; the prompt once, then all labels on its keys and values."""
+    def score_labels(self, pixels: Tensor, shown: Tensor | None = None) -> LabelScores:
+        """See :class:`VLMClassifier`; the prompt once, then all labels on its keys and values. It looks everywhere."""
         inputs = self.inputs(pixels)
         first = self._forward(1, **inputs, use_cache=True)
         fed = [label[:-1] for label in self.endings]  # the last token of a label is only looked up

@@ -95,8 +95,11 @@ class VLMClassifier(nn.Module, ABC):
         """Names of the state that is this model's own, and not that of its backbone."""
 
     @abstractmethod
-    def score_labels(self, pixels: Tensor) -> LabelScores:
-        """log P of every token of every label for each event of grey images (B, V, H, W)."""
+    def score_labels(self, pixels: Tensor, shown: Tensor | None = None) -> LabelScores:
+        """log P of every token of every label for each event of grey images (B, V, H, W).
+
+        Models that do not look everywhere look where ``shown`` (B, V, H, W) has charge; none: where ``pixels`` have.
+        """
 
     @abstractmethod
     def answer_logits(self, pixels: Tensor, answers: list[list[int]]) -> Tensor:
@@ -133,6 +136,7 @@ class VLMClassifier(nn.Module, ABC):
         weight: Tensor | None = None,
         total: Tensor | None = None,
         reasons: Sequence[str] | None = None,
+        shown: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """In training the loss of the answer's tokens; else log-probabilities of the classes.
 
@@ -142,6 +146,7 @@ class VLMClassifier(nn.Module, ABC):
             weight, total: see :func:`nuadapt.models.loss.weighted_cross_entropy`.
             reasons: a text per event behind the label, none or empty: the answer is not closed, so nothing says that
                 an answer ends with its label.
+            shown: see :meth:`score_labels`; not in training.
 
         Returns:
             ``logits`` (B, classes) log P of each label, not in training; ``loss`` if there are labels.
@@ -153,7 +158,7 @@ class VLMClassifier(nn.Module, ABC):
             raise DataError(f"pixels have shape {tuple(pixels.shape)}", expected=f"(events, {len(self.views)}, H, W)")
         if self.training and labels is not None:
             return {"loss": self._answer_loss(pixels, labels, weight, total, reasons)}
-        logits = self.score_labels(pixels).log_p()
+        logits = self.score_labels(pixels, shown).log_p()
         if labels is None:
             return {"logits": logits}
         return {"loss": weighted_cross_entropy(logits, labels, weight, total), "logits": logits}

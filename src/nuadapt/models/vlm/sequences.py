@@ -77,14 +77,16 @@ class ImageTokens:
     counts: list[list[int]]
 
 
-def image_tokens(model: Any, pixels: Tensor, above: float) -> ImageTokens:
+def image_tokens(model: Any, pixels: Tensor, above: float, shown: Tensor | None = None) -> ImageTokens:
     """Image tokens of a SmolVLM ``model`` for grey images (B, V, H, W); blocks without occupied patches are left out.
 
-    A patch is occupied if it holds a pixel brighter than ``above``; below 0 all are.
+    A patch is occupied if it holds a pixel brighter than ``above``; below 0 all are. ``shown`` (B, V, H, W) are the
+    images by which this is decided; none: ``pixels`` themselves.
     """
     tower, vision = model.model.vision_model, model.config.vision_config
     images = resized(pixels.flatten(0, 1), vision.image_size)  # (B * V, side, side)
-    keep = occupied(images, vision.patch_size, above)  # (B * V, P)
+    seen = images if shown is None else resized(shown.flatten(0, 1), vision.image_size)
+    keep = occupied(seen, vision.patch_size, above)  # (B * V, P)
     grid = on_grid(encode(tower, images, keep), keep)  # (B * V, P, d)
     blocks = model.model.connector(grid)  # (B * V, P / s^2, D)
     side, scale = round(keep.shape[1] ** 0.5), model.config.scale_factor

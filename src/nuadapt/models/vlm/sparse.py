@@ -51,6 +51,9 @@ class SparseClassifier(VLMClassifier):
         adapter: folder with trained adapters; none: fresh ones.
     """
 
+    #: ``forward`` takes ``shown``, since blocks without charge are no tokens.
+    gated = True
+
     def __init__(
         self,
         preset: BackbonePreset,
@@ -101,9 +104,9 @@ class SparseClassifier(VLMClassifier):
         super().train(mode)
         return self
 
-    def images(self, pixels: Tensor) -> ImageTokens:
-        """Image tokens of grey images (B, V, H, W)."""
-        return image_tokens(self.model, pixels, self.preset.occupied_above)
+    def images(self, pixels: Tensor, shown: Tensor | None = None) -> ImageTokens:
+        """Image tokens of grey images (B, V, H, W), of the blocks where ``shown`` (likewise) or they have charge."""
+        return image_tokens(self.model, pixels, self.preset.occupied_above, shown)
 
     def cache(self) -> Any:
         """Keys and values of the common beginning; kept while weights cannot change."""
@@ -120,10 +123,10 @@ class SparseClassifier(VLMClassifier):
         shown = self.images(self.examples) if self.examples is not None else None
         return beginning(self.model, self.words, shown)
 
-    def score_labels(self, pixels: Tensor) -> LabelScores:
+    def score_labels(self, pixels: Tensor, shown: Tensor | None = None) -> LabelScores:
         """See :class:`VLMClassifier`; one pass over an event's own tokens and the tree of labels."""
         told = self.told(pixels)
-        return score_labels(self.model, self.words, self.cache(), self.images(pixels), self.tree, told)
+        return score_labels(self.model, self.words, self.cache(), self.images(pixels, shown), self.tree, told)
 
     def told(self, pixels: Tensor) -> list[list[int]]:
         """Token numbers of the notes on each event."""
