@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 
 import pytest
+from PIL import Image
 
 from nuadapt.cli import main
 
@@ -97,6 +99,31 @@ def test_png_pairs_written_by_us_can_be_predicted(place, tmp_path):
     truth = {(r["run"], r["event"]): r["truth"] for r in table(tmp_path / "t.csv")}
     call("predict", place / "run", place / "e.h5", "--out", tmp_path / "original.csv")
     assert truth == {(r["run"], r["event"]): r["truth"] for r in table(tmp_path / "original.csv")}
+
+
+def test_the_other_pictures_of_a_folder_are_answered(place, tmp_path, capsys):
+    call("export", place / "e.h5", "--format", "png-pairs", "--out", tmp_path / "images")
+    names = sorted(p.name for p in (tmp_path / "images").iterdir() if p.is_dir())
+    for name in names[5:]:
+        shutil.rmtree(tmp_path / "images" / name)
+    missing, blank, wide = (sorted((tmp_path / "images" / name).glob("*.png")) for name in names[1:4])
+    missing[0].unlink()
+    for path in blank:
+        Image.new("L", (96, 96)).save(path)
+    for path in wide:
+        Image.new("L", (96, 48), 200).save(path)
+    text = fail(capsys, "predict", place / "run", tmp_path / "images", "--out", tmp_path / "t.csv")
+    assert "3 of 5 inputs could not be used" in text
+    assert all(word in text for word in ("no such file", "no pixel holds charge", "stretched"))
+    assert len(table(tmp_path / "t.csv")) == 2
+    call("predict", place / "run", tmp_path / "images", "--out", tmp_path / "u.csv", "--skip-bad")
+
+
+def test_without_a_file_the_answers_are_shown(place, capsys):
+    call("predict", place / "run", place / "e.h5")
+    said = capsys.readouterr().out
+    assert "160 events, the first 20" in said
+    assert all(word in said for word in ("p_nue_cc", "label", "truth"))
 
 
 def test_real_dune_events_can_be_predicted(place, shared_data, tmp_path, capsys):

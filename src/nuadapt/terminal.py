@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -48,3 +49,20 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
     console = Console(width=max(out.width, 120) if not out.is_terminal else None)
     console.print(title, style="italic", markup=False, highlight=False)  # the title of a narrow table would be wrapped
     console.print(made)
+
+
+#: Columns of a table of answers that are shown on the terminal, where it has them; with all probabilities.
+_SHOWN = ("run", "event", "entry", "energy", "label", "set", "truth", "reason", "claims")
+_ROWS = 20
+
+
+def show_answers(columns: Mapping[str, Any], n: int) -> None:
+    """The first rows of a table of answers, whose ``columns`` have ``n`` of them."""
+    names = [name for name in columns if name in _SHOWN or name.startswith("p_")]
+    rows = [[_cell(columns[name][i]) for name in names] for i in range(min(n, _ROWS))]
+    more = f", the first {_ROWS}; --out FILE writes all" if n > _ROWS else ""
+    table(f"{n} events{more}", names, rows)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nuadapt.cli.options import Data, Out, Words
 from nuadapt.cli.simulate import simulate_app
 from nuadapt.errors import NuadaptError
-from nuadapt.terminal import err, out, progress_bar, table
+from nuadapt.terminal import err, out, progress_bar, show_answers, table
 
 app = typer.Typer(
     help="Adapt foundation models to neutrino interactions and check the answers.",
@@ -315,7 +315,10 @@ def predict(
         list[Path],
         typer.Argument(help="Stores, MINERvA .root, DUNE .gz, PNG folders, NuHepMC.", show_default=False),
     ],
-    out_file: Annotated[Path, typer.Option("--out", help="Table to write, .csv or .parquet.", show_default=False)],
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="Table to write, .csv or .parquet; none: show the answers.", show_default=False),
+    ] = None,
     views: Views = None,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(help="For inputs that pass through the simulation.")] = 1,
@@ -324,29 +327,33 @@ def predict(
     explain: Annotated[bool, typer.Option("--explain", help="Add a reason in words.")] = False,
 ) -> None:
     """One row per event: key, class probabilities and label, with a calibration also the set of possible classes; or
-    key and energy.
+    key and energy. With --explain also a reason, and which of its claims features of the image support.
 
     MINERvA tuples are read as for the events of the training, where the run tells how; --set says otherwise.
     """
-    from nuadapt.evaluation.files import predict_files
+    from nuadapt.evaluation.files import answer_files, predict_files, refuse_bad
     from nuadapt.settings import apply_words
 
+    how: dict[str, Any] = {
+        "views": views.split(",") if views else None,
+        "settings": apply_words({}, settings or []),
+        "seed": seed,
+        "calibrated": not uncalibrated,
+        "explain": explain,
+    }
     with progress_bar("predicting") as update:
-        report = predict_files(
-            run,
-            inputs,
-            out_file,
-            views=views.split(",") if views else None,
-            settings=apply_words({}, settings or []),
-            seed=seed,
-            skip_bad=skip_bad,
-            calibrated=not uncalibrated,
-            explain=explain,
-            progress=update,
-        )
+        if out_file is not None:
+            report = predict_files(run, inputs, out_file, skip_bad=skip_bad, progress=update, **how)
+        else:
+            answered, report = answer_files(run, inputs, progress=update, **how)
     for line in report.lines():
         err.print(line)
-    out.print(f"{report.n_events} events in {out_file}")
+    if out_file is not None:
+        out.print(f"{report.n_events} events in {out_file}")
+        return
+    show_answers(answered.columns(), report.n_events)
+    if not skip_bad:
+        refuse_bad(report, "the answers to the others are above")
 
 
 @app.command()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nuadapt.errors import ConfigError, InputFileError, NuadaptError, listed
+import numpy as np
+import numpy.typing as npt
+
+from nuadapt.errors import ConfigError, DataError, InputFileError, NuadaptError, listed
 from nuadapt.evaluation.calibration import read_calibration
 from nuadapt.evaluation.energies import Energies, iter_energies
-from nuadapt.evaluation.predict import PredictConfig, iter_predictions, reads_clouds
+from nuadapt.evaluation.predict import PredictConfig, iter_predictions, maps_for, reads_clouds
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import EnergyModel, Model, Progress
 from nuadapt.evaluation.reading import differences, settings_of_training
@@ -22,6 +26,7 @@ from nuadapt.events.store import EventStore
 if TYPE_CHECKING:
     from nuadapt.sources.formats import ReadOptions
     from nuadapt.sources.ingest import IngestReport
+    from nuadapt.sources.reading import InputItem
 
 _CHUNK = 64  # events in memory at a time
 
@@ -31,36 +36,58 @@ def predict_files(
     inputs: Sequence[Path],
     out: Path,
     *,
-    views: Sequence[str] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    seed: int = 1,
     skip_bad: bool = False,
-    calibrated: bool = True,
-    explain: bool = False,
-    progress: Progress | None = None,
+    **how: Any,
 ) -> IngestReport:
     """Predict all events of ``inputs`` with the run folder ``run`` into a .csv or .parquet table.
 
-    ``views`` name the views of the data that stand for the model's. ``settings`` are those of the reader; it is set
-    as for the events of the training where the run's record tells how (:mod:`nuadapt.evaluation.reading`). Every good
-    input is predicted and written even if others are bad. NuHepMC events pass through the default simulation with
-    ``seed``. A calibration in the run folder is applied if ``calibrated``. With ``explain`` each row has a reason in
-    words. Gives what came in, what did not, and what the readers found broken.
+    Every good input is predicted and written even if others are bad. ``how``: as :func:`answer_files` has it. Gives
+    what came in, what did not, and what the readers found broken.
 
     Raises:
         OutputError: ``out`` exists or is not writable; nothing was read then.
-        ConfigError: another ending, reasons from a model that gives none, settings that a format does not have.
-        InputFileError: no usable run, calibration or input; or, after the table is written, bad inputs without
-            ``skip_bad``.
+        ConfigError: another ending; as :func:`answer_files`.
+        InputFileError: as :func:`answer_files`; or, after the table is written, bad inputs without ``skip_bad``.
     """
-    from nuadapt.models.run import load_run, run_folder
-    from nuadapt.sources.ingest import IngestReport, check_output
+    from nuadapt.sources.ingest import check_output
 
     if out.suffix not in ENDINGS:
         raise ConfigError(f"cannot write a table named '{out.name}'", expected="a name ending in .csv or .parquet")
     check_output(out)
+    table, report = answer_files(run, inputs, **how)
+    table.write(out)
+    if not skip_bad:
+        refuse_bad(report, f"the {report.n_events} events of the others are written", out)
+    return report
+
+
+def answer_files(
+    run: Path,
+    inputs: Sequence[Path],
+    *,
+    views: Sequence[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    calibrated: bool = True,
+    explain: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Predictions | Energies, IngestReport]:
+    """The table of the answers to all events of ``inputs``, and what came in.
+
+    ``views`` name the views of the data that stand for the model's. ``settings`` are those of the reader; it is set
+    as for the events of the training where the run's record tells how (:mod:`nuadapt.evaluation.reading`). NuHepMC
+    events pass through the default simulation with ``seed``. A calibration in the run folder is applied if
+    ``calibrated``. With ``explain`` each row has a reason in words and what features of the image say of its claims.
+
+    Raises:
+        ConfigError: reasons from a model that gives none, settings that a format does not have.
+        InputFileError: no usable run or calibration, or no usable input.
+    """
+    from nuadapt.models.run import load_run, run_folder
+    from nuadapt.sources.ingest import IngestReport
+
     run = run_folder(run)
-    model, report = load_run(run), IngestReport(out, "auto", len(inputs))
+    model, report = load_run(run), IngestReport(Path(), "auto", len(inputs))
     if explain and not model.gives_reasons:
         raise ConfigError(
             f"the model {model.id} gives no reasons in words", expected="a vision-language model, such as nuadapt-vlm"
@@ -69,27 +96,68 @@ def predict_files(
     parts: list[Any] = []
     for done, path in enumerate(inputs):
         try:
-            events = open_events(path, seed, _reading(model, path, settings or {}, report))
+            items = items_of(path, seed, _reading(model, path, settings or {}, report))
+            report.n_inputs += len(items) - 1
+            events = _good(items, model, config, report)
             parts += answers(model, events, config, _shifted(progress, done, len(inputs)))
         except NuadaptError as error:
-            reason = str(error)
-            report.bad.append((path, reason if str(path) in reason else f"{path}: {reason}"))
+            report.note_bad(path, error)
     if not parts:
         raise InputFileError(listed([reason for _, reason in report.bad], limit=3) or "no inputs given")
     table = type(parts[0]).concatenate(parts)
     calibration = read_calibration(run, model) if calibrated and not model.task.energy else None
-    if calibration is not None:
-        table = calibration.applied(table)
-    table.write(out)
     report.n_events = len(table)
-    if report.bad and not skip_bad:
+    return (table if calibration is None else calibration.applied(table)), report
+
+
+def refuse_bad(report: IngestReport, kept: str, where: Path | None = None) -> None:
+    """Raise if there were bad inputs; ``kept`` says what became of the others.
+
+    Raises:
+        InputFileError: as said.
+    """
+    if report.bad:
         raise InputFileError(
-            f"{len(report.bad)} of {report.n_inputs} inputs could not be used; the {report.n_events} events of the "
-            f"others are written. {listed([reason for _, reason in report.bad], limit=3)}",
-            where=out,
+            f"{len(report.bad)} of {report.n_inputs} inputs could not be used; {kept}. "
+            f"{listed([reason for _, reason in report.bad], limit=3)}",
+            where=where,
             next_step="Repair or remove those inputs, or accept the loss with --skip-bad",
         )
-    return report
+
+
+def _good(
+    items: Iterable[InputItem], model: Model, config: PredictConfig, report: IngestReport
+) -> Iterator[EventBatch]:
+    """Events of all items that the model can answer; the other items are noted as bad.
+
+    A picture of another tool in which nothing is to be seen cannot be answered. An event of a store can be one that
+    left no charge, which is noted only.
+    """
+    for item in items:
+        foreign = not is_store(item.path)
+        try:
+            for batch in item.read():
+                if foreign and not reads_clouds(model):
+                    maps_for(model, batch, config)  # raises for this item alone
+                charged = _charged(batch)
+                if foreign and not charged.all():
+                    report.note_bad(item.path, DataError("its maps are empty: no pixel holds charge"))
+                elif not charged.all():
+                    report.reading.note("Events without charge in any view are answered, but nothing is seen of them.")
+                kept = batch.select(np.flatnonzero(charged)) if foreign else batch
+                if len(kept):
+                    yield kept
+        except NuadaptError as error:
+            report.note_bad(item.path, error)
+
+
+def _charged(batch: EventBatch) -> npt.NDArray[np.bool_]:
+    """Which events have a pixel that is not zero, (N,); clouds are not looked at."""
+    maps = batch.pixelmap
+    if maps is None:
+        return np.ones(len(batch), dtype=bool)
+    event = np.repeat(np.arange(len(batch)), np.diff(maps.offsets[:: maps.spec.n_views]))
+    return np.bincount(event[maps.value != 0], minlength=len(batch)) > 0
 
 
 def answers(
@@ -133,7 +201,18 @@ def _shifted(progress: Progress | None, done: int, total: int) -> Progress | Non
 
 
 def open_events(path: Path, seed: int = 1, reading: ReadOptions | None = None) -> Iterator[EventBatch]:
-    """Events from any file that nuadapt understands, in batches.
+    """Events from any file that nuadapt understands, in batches; see :func:`items_of`.
+
+    Raises:
+        ConfigError: settings that the format does not have.
+        InputFileError: the file cannot be used.
+    """
+    for item in items_of(path, seed, reading):
+        yield from item.read()
+
+
+def items_of(path: Path, seed: int = 1, reading: ReadOptions | None = None) -> list[InputItem]:
+    """What is to be read of any file or folder that nuadapt understands, piece by piece.
 
     Files of other tools are read as ``reading`` says. NuHepMC events are placed in the default detector and simulated
     with ``seed``.
@@ -143,16 +222,24 @@ def open_events(path: Path, seed: int = 1, reading: ReadOptions | None = None) -
         InputFileError: the file cannot be used.
     """
     from nuadapt.sources.formats import check_settings, detect_format
-    from nuadapt.sources.ingest import read_all
+    from nuadapt.sources.ingest import items_to_read
+    from nuadapt.sources.reading import InputItem
 
     if is_store(path):
-        with EventStore(path) as store:
-            yield from store.batches(_CHUNK)
-        return
+        return [InputItem(path, partial(_stored, path))]
     if detect_format(path) != "nuhepmc":
-        yield from read_all([path], reading=reading)
-        return
+        return items_to_read([path], reading=reading)
     check_settings("nuhepmc", reading.settings if reading is not None else {})
+    return [InputItem(path, partial(_simulated, path, seed))]
+
+
+def _stored(path: Path) -> Iterator[EventBatch]:
+    with EventStore(path) as store:
+        yield from store.batches(_CHUNK)
+
+
+def _simulated(path: Path, seed: int) -> Iterator[EventBatch]:
+    """Generator events in the default detector."""
     from nuadapt.sources.nuhepmc import read_vertices
     from nuadapt.sources.simulation.lartpc import LArTPC, LArTPCConfig
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nuadapt.errors import ConfigError, DataError
+from nuadapt.evaluation.explain.checking import checked_claims
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import Input, Model, Progress
 from nuadapt.events.batch import EventBatch
@@ -116,8 +117,10 @@ def iter_predictions(
                 piece, probability, model.task, model.id, "cloud" if reads_clouds(model) else "pixelmap"
             )
             if config.explain:
-                said = model.reasons(images_for(model, maps_for(model, piece, config), config), rows.label)
-                rows = replace(rows, reason=np.array(said, dtype=object))
+                maps = maps_for(model, piece, config)
+                said = model.reasons(images_for(model, maps, config), rows.label)
+                checked = checked_claims(said, maps)
+                rows = replace(rows, reason=np.array(said, dtype=object), claims=np.array(checked, dtype=object))
             yield rows
             done += len(piece)
             if progress is not None:
@@ -197,11 +200,23 @@ def maps_for(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMap
     """The pixel maps of ``batch`` with the model's views, in its order.
 
     Raises:
-        DataError: no pixel maps, or a view is missing.
+        DataError: no pixel maps, maps of another shape than in training, or a view is missing.
     """
     if batch.pixelmap is None:
         raise DataError("these events have no pixel maps", expected=f"the views {', '.join(image_input(model).views)}")
+    _check_shape(batch.pixelmap.spec.shape, model)
     return chosen_views(batch.pixelmap, image_input(model).views, config.views)
+
+
+def _check_shape(shape: tuple[int, int], model: Model) -> None:
+    """Refuse maps that would have to be stretched: the ratio of the sides must be that of the training's maps."""
+    trained = model.record.get("spec", {}).get("shape")
+    if trained and shape[0] * trained[1] != shape[1] * trained[0]:
+        raise DataError(
+            f"these maps have {shape[0]} x {shape[1]} pixels, and the model {model.id} would see them stretched",
+            expected=f"sides in the ratio of its training's maps, {trained[0]} x {trained[1]}",
+            next_step="Cut or pad the maps around the vertex",
+        )
 
 
 def chosen_views(maps: PixelMaps, wanted: Sequence[str], standing_in: Sequence[str] | None) -> PixelMaps:

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 #: Rows of class probabilities must add up to 1 within this.
 SUM_TOLERANCE = 1e-6
 _PREFIX = "p_"
-_REASON = "reason"
+_REASON, _CLAIMS = "reason", "claims"
 _SET, _BETWEEN = "set", "|"  # column of the conformal sets, as in nue_cc|nc
 _INTEGERS = ("run", "subrun", "event")
 _ENTRY = "entry"  # row in the source, of events whose key may repeat
@@ -38,8 +38,9 @@ class Predictions:
     the event belongs to none, or nothing is known), ``nu_energy`` (N,) GeV, NaN where unknown, ``mode`` and
     ``current`` (N,) codes of InteractionMode and Current. ``sets`` (N, C) says which classes are in the conformal
     set; None for predictions that are not calibrated. ``reason`` (N,) is what the model says about its label; None if
-    it was not asked. ``entry`` (N,) is the row of the event in its source, where several interactions may share one key
-    (a spill of the beam); None where the key is enough.
+    it was not asked. ``claims`` (N,) are those that the reason makes, each as ``claim=value: verdict``, checked against
+    features of the image. ``entry`` (N,) is the row of the event in its source, where several interactions may share
+    one key (a spill of the beam); None where the key is enough.
     """
 
     classes: tuple[str, ...]
@@ -58,6 +59,7 @@ class Predictions:
     current: npt.NDArray[np.int64]
     sets: npt.NDArray[np.bool_] | None = None
     reason: Array | None = None
+    claims: Array | None = None
     entry: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -163,6 +165,8 @@ class Predictions:
             table[_SET] = [_BETWEEN.join(c for c, i in zip(self.classes, row, strict=True) if i) for row in self.sets]
         if self.reason is not None:
             table[_REASON] = [str(text) for text in self.reason]
+        if self.claims is not None:
+            table[_CLAIMS] = [str(text) for text in self.claims]
         table["nu_energy"] = [None if np.isnan(e) else float(e) for e in self.nu_energy]
         table["mode"] = [InteractionMode(m).name for m in self.mode]
         table["current"] = [Current(c).name for c in self.current]
@@ -185,7 +189,7 @@ class Predictions:
         Raises:
             InputFileError: not such a table; columns missing; probabilities not finite or not adding up to 1.
         """
-        table = read_table(path, _kinds((*_PLAIN, _ENTRY, *_AFTER, _SET, _REASON)), "predictions")
+        table = read_table(path, _kinds((*_PLAIN, _ENTRY, *_AFTER, _SET, _REASON, _CLAIMS)), "predictions")
         names = list(table.column_names)
         classes = tuple(n.removeprefix(_PREFIX) for n in names if n.startswith(_PREFIX))
         missing = [n for n in (*_PLAIN, *_AFTER) if n not in names]
@@ -211,6 +215,7 @@ class Predictions:
                 current=_codes(columns["current"], {c.name: int(c) for c in Current}, "current"),
                 sets=_sets(table.column(_SET).to_pylist(), classes) if _SET in names else None,
                 reason=np.array(table.column(_REASON).to_pylist(), dtype=object) if _REASON in names else None,
+                claims=np.array(table.column(_CLAIMS).to_pylist(), dtype=object) if _CLAIMS in names else None,
                 entry=np.array(table.column(_ENTRY).to_pylist(), dtype=np.int64) if _ENTRY in names else None,
             )
         except (ValueError, TypeError) as error:

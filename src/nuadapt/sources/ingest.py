@@ -44,6 +44,12 @@ class IngestReport:
     bad: list[tuple[Path, str]] = field(default_factory=list)
     reading: ReadReport = field(default_factory=ReadReport)
 
+    def note_bad(self, path: Path, error: NuadaptError) -> None:
+        """Remember why one input is not used."""
+        reason = str(error)
+        said = error.where is not None or str(path) in reason
+        self.bad.append((path, reason if said else f"{path}: {reason}"))
+
     def lines(self) -> list[str]:
         """What a user should know beyond the number of events, a sentence each; empty if all went well."""
         found = list(self.reading.notes)
@@ -171,7 +177,7 @@ def _items(inputs: Sequence[Path], reading: ReadOptions, report: IngestReport) -
         except NuadaptError as error:
             if len(inputs) == 1:
                 raise
-            _note_bad(report, path, error)
+            report.note_bad(path, error)
     if len(by_format) > 1:
         shown = "; ".join(f"{name}: {listed([str(p) for p in paths], 3)}" for name, paths in by_format.items())
         raise DataError(f"inputs of different formats ({shown})", next_step="Ingest each format into its own store")
@@ -203,14 +209,8 @@ def _expand(
             items_of([path])
             good.append(path)
         except NuadaptError as error:
-            _note_bad(report, path, error)
+            report.note_bad(path, error)
     return items_of(good) if good else []
-
-
-def _note_bad(report: IngestReport, path: Path, error: NuadaptError) -> None:
-    reason = str(error)
-    said = error.where is not None or str(path) in reason
-    report.bad.append((path, reason if said else f"{path}: {reason}"))
 
 
 def _write_store(
@@ -233,7 +233,7 @@ def _write_store(
                 for batch in item.read():
                     sink.add(batch)
             except (InputFileError, DataError) as error:
-                _note_bad(report, item.path, error)
+                report.note_bad(item.path, error)
             if progress is not None:
                 progress(done, len(items))
         sink.flush()
@@ -367,10 +367,21 @@ def read_all(
     Raises:
         NuadaptError: the first input that cannot be used.
     """
+    for item in items_to_read(inputs, format, reading=reading):
+        yield from item.read()
+
+
+def items_to_read(
+    inputs: Sequence[Path], format: str = "auto", *, reading: ReadOptions | None = None
+) -> list[InputItem]:
+    """What :func:`read_all` reads, piece by piece: a folder of images has one for each event.
+
+    Raises:
+        NuadaptError: the first input that cannot be looked at.
+    """
     check_format(format)
     report = IngestReport(Path(), format)
     items = _items([Path(path) for path in inputs], reading or ReadOptions(), report)
     if report.bad:
         raise InputFileError(report.bad[0][1])
-    for item in items:
-        yield from item.read()
+    return items

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nuadapt.errors import DataError
+from nuadapt.evaluation.explain.checking import checked_claims
 from nuadapt.evaluation.explain.image_claims import claims_of_images, clusters, features_of, longest_line, view_of
 from nuadapt.events.pixelmap import KE_PER_GEV, MapSpec, PixelMaps
 
@@ -108,3 +109,15 @@ def test_maps_without_energy_are_an_error() -> None:
     maps = PixelMaps.from_dense(np.zeros((1, 2, 512, 512)), MapSpec(value_unit="grey"))
     with pytest.raises(DataError, match="2 views in 'grey'"):
         claims_of_images(maps)
+
+
+def test_claims_of_reasons_are_checked_against_the_image() -> None:
+    image = track(200.0, (0.2, 0.1, 1.0))
+    said = ["A long muon-like track and no shower.", "A shower attached to the vertex and no long track.", "Nothing."]
+    maps = PixelMaps.from_dense(np.stack([image] * 3), MapSpec())
+    right, wrong, empty = checked_claims(said, maps)
+    assert {"muon_track=present: supported", "shower=absent: supported"} <= set(right.split("; "))
+    assert {"muon_track=absent: contradicted", "shower=present: contradicted"} <= set(wrong.split("; "))
+    assert empty == ""
+    grey = PixelMaps.from_dense(np.stack([image] * 3), MapSpec(value_unit="grey"))
+    assert "supported" not in "".join(checked_claims(said, grey))
