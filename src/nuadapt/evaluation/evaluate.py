@@ -24,18 +24,17 @@ from nuadapt.evaluation.calibration import DEFINITIONS as CALIBRATION_DEFINITION
 from nuadapt.evaluation.calibration import Calibration, calibration_metrics, read_calibration
 from nuadapt.evaluation.curves import curves_of
 from nuadapt.evaluation.gallery import Gallery, choose, describe, vertices, write_gallery
+from nuadapt.evaluation.memory import MEMORY_MEANS, forget_peak, peak_memory_mb
 from nuadapt.evaluation.metrics import DEFINITIONS, Sample
 from nuadapt.evaluation.npz import write_npz
 from nuadapt.evaluation.physics.cuts import PUBLIC_WINDOW
 from nuadapt.evaluation.physics.stage import COLUMNS, selections, signal_curves
 from nuadapt.evaluation.predict import (
-    MEMORY_MEANS,
     TIME_MEANS,
     PredictConfig,
     Stopwatch,
     chosen_views,
     image_input,
-    peak_memory_mb,
     predict_batches,
     reads_clouds,
 )
@@ -333,6 +332,7 @@ def _predicted(
 ) -> tuple[Predictions, Stopwatch]:
     """Predictions of all rows, from finished parts where there are any."""
     stopwatch, parts = Stopwatch(), []
+    forget_peak()
     size = max(1, _EVENTS_PER_PART // config.predict.batch_size) * config.predict.batch_size
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]

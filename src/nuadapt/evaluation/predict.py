@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +17,10 @@ from nuadapt.evaluation.protocol import Input, Model, Progress
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import PixelMaps
 
-#: What the two resource numbers of metrics.json mean; written beside them.
+#: What the time in metrics.json means; written beside it.
 TIME_MEANS = (
     "wall time of drawing the image from sparse pixels and of the model, per event; reading and warm-up left out"
 )
-MEMORY_MEANS = "largest resident memory of the whole process since its start (ru_maxrss), with all libraries loaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +57,6 @@ class Stopwatch:
     def ms_per_event(self) -> float:
         """Mean over all measured events; NaN before the first."""
         return 1e3 * sum(self.seconds) / sum(self.events) if sum(self.events) else float("nan")
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, MB (1e6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # getrusage(2): kilobytes of 1024 bytes on Linux, bytes on macOS.
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def predict_batches(
