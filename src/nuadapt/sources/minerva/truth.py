@@ -46,9 +46,7 @@ def truth_of(chunk: Chunk, angle: float, report: ReadReport) -> tuple[dict[str, 
     columns |= {f"vertex_{a}": vertex[:, i] for i, a in enumerate("xyz")}
     columns |= final_state_columns(particles, rotated(p_nu[:, :3], angle))
     w = chunk.floats("mc_w")[:, None]
-    w = np.where(
-        np.isfinite(w) & (w < 0), SENTINELS[0], w
-    )  # generators write different numbers below 0 where W means nothing
+    w = np.where(np.isfinite(w) & (w < 0), SENTINELS[0], w)  # below 0, by generator in other numbers: W means nothing
     columns["W_generator"] = _known(w, "generator's W", report)[:, 0] * _MEV
     empty = chunk["mc_FSPartPDG"].counts == 0
     count(report.broken, "truth without particles: final state unknown", empty & ~lost)
