@@ -14,7 +14,7 @@ from nuadapt.errors import DataError
 from nuadapt.events.pixelmap import GreyTransform
 from nuadapt.events.tasks import load_task
 from nuadapt.models.vlm.constrained import claims_form, json_form, label_form
-from nuadapt.models.vlm.label_tree import LabelTree
+from nuadapt.models.vlm.label_tree import LabelScores, LabelTree
 from nuadapt.models.vlm.prompts import Prompt, load_prompt
 from nuadapt.models.vlm.sparse import SparseClassifier
 
@@ -150,6 +150,35 @@ def test_generated_label_is_the_argmax_where_labels_differ_in_the_first_token(mo
     images = pixels(24, seed=6)
     scores = model.score_labels(images)
     assert scores.greedy().tolist() == scores.log_p("first_token").argmax(dim=1).tolist()
+
+
+def among_labels(scores: LabelScores) -> np.ndarray:
+    """Sums over the tokens of each label of log P among the tokens that go on with any label, (B, L)."""
+    labels, total = scores.labels, []
+    for i, label in enumerate(labels):
+        of_label = torch.zeros(len(scores.tokens[i]))
+        for k in range(len(label)):
+            rivals = {other[k]: j for j, other in enumerate(labels) if len(other) > k and other[:k] == label[:k]}
+            log_p = torch.stack([scores.tokens[j][:, k] for j in rivals.values()], dim=1)
+            of_label = of_label + scores.tokens[i][:, k] - log_p.logsumexp(dim=1)
+        total.append(of_label)
+    return torch.stack(total, dim=1).numpy()
+
+
+@pytest.mark.parametrize("labels", [("NuE CC", "NuMu CC", "Neutral Current"), ("NC", "Charged Muon", "Charged E")])
+@torch.no_grad()
+def test_beams_are_compared_by_sums_and_what_is_forced_costs_nothing(
+    labels: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels differ in length, and the end behind a short one is unlikely: neither may decide."""
+    prompt = replace(load_prompt("full", load_task("flavour")), labels=labels)
+    model, images = make(monkeypatch, merges=0, prompt=prompt), pixels(24, seed=7)
+    assert len({len(ending) for ending in model.endings}) > 1
+    form = label_form(model.tokenizer, model.prompt, free=False)
+    begin = len(model.words.answer)
+    said = model.say(images, form, beams=3, longest=begin + max(map(len, model.endings)))
+    found = [model.endings.index(tokens[begin:]) for tokens in said]
+    assert found == among_labels(model.score_labels(images)).argmax(axis=1).tolist()
 
 
 def test_answers_in_json_keep_to_the_schema(model: SparseClassifier) -> None:
