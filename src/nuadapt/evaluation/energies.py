@@ -16,7 +16,7 @@ from nuadapt.evaluation.bootstrap import BootstrapConfig
 from nuadapt.evaluation.physics.cuts import fitted_scale
 from nuadapt.evaluation.physics.energy import Intervals
 from nuadapt.evaluation.physics.estimates import CALORIMETER, COLUMNS, estimates
-from nuadapt.evaluation.predict import PredictConfig, Stopwatch, cloud_arrays
+from nuadapt.evaluation.predict import PredictConfig, Stopwatch, cloud_arrays, pieces
 from nuadapt.evaluation.protocol import EnergyModel, Progress
 from nuadapt.evaluation.reading import remarks
 from nuadapt.evaluation.table_files import FLOAT, INTEGER, TEXT, write_table
@@ -117,19 +117,17 @@ def iter_energies(
         DataError: no clouds, or not such as the model reads; clouds cannot be coarsened, and have no views.
     """
     config, done = config or PredictConfig(), 0
-    for batch in batches:
-        for start in range(0, len(batch), config.batch_size):
-            piece = batch.select(np.arange(start, min(start + config.batch_size, len(batch))))
-            arrays = cloud_arrays(model, piece, config)
-            began = time.perf_counter()
-            energy = model.energy(arrays)
-            if stopwatch is not None:
-                stopwatch.seconds.append(time.perf_counter() - began)
-                stopwatch.events.append(len(piece))
-            yield Energies.of_batch(piece, energy, model)
-            done += len(piece)
-            if progress is not None:
-                progress(done, max(total, done))
+    for piece in pieces(batches, config.batch_size):
+        arrays = cloud_arrays(model, piece, config)
+        began = time.perf_counter()
+        energy = model.energy(arrays)
+        if stopwatch is not None:
+            stopwatch.seconds.append(time.perf_counter() - began)
+            stopwatch.events.append(len(piece))
+        yield Energies.of_batch(piece, energy, model)
+        done += len(piece)
+        if progress is not None:
+            progress(done, max(total, done))
 
 
 def evaluate_energies(

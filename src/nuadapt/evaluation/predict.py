@@ -91,30 +91,35 @@ def iter_predictions(
     """As :func:`predict_batches`, giving the rows of each model batch as soon as they are known."""
     config = config or PredictConfig()
     done, warm = 0, False
+    for piece in pieces(batches, config.batch_size):
+        prepared = prepare(model, piece, config)
+        if not warm:
+            _posterior(model, prepared.select(np.arange(1)), config)  # first calls allocate and compile
+            warm = True
+        began = time.perf_counter()
+        probability = _posterior(model, prepared, config)
+        if stopwatch is not None:
+            stopwatch.seconds.append(time.perf_counter() - began)
+            stopwatch.events.append(len(piece))
+        rows = Predictions.of_batch(
+            piece, probability, model.task, model.id, "cloud" if reads_clouds(model) else "pixelmap"
+        )
+        if config.explain:
+            maps = maps_for(model, piece, config)
+            said = model.reasons(images_for(model, maps, config), rows.label)
+            checked = checked_claims(said, maps)
+            rows = replace(rows, reason=np.array(said, dtype=object), claims=np.array(checked, dtype=object))
+        yield rows
+        done += len(piece)
+        if progress is not None:
+            progress(done, max(total, done))
+
+
+def pieces(batches: Iterable[EventBatch], size: int) -> Iterator[EventBatch]:
+    """The events of ``batches`` in order, at most ``size`` at a time."""
     for batch in batches:
-        for start in range(0, len(batch), config.batch_size):
-            piece = batch.select(np.arange(start, min(start + config.batch_size, len(batch))))
-            prepared = prepare(model, piece, config)
-            if not warm:
-                _posterior(model, prepared.select(np.arange(1)), config)  # first calls allocate and compile
-                warm = True
-            began = time.perf_counter()
-            probability = _posterior(model, prepared, config)
-            if stopwatch is not None:
-                stopwatch.seconds.append(time.perf_counter() - began)
-                stopwatch.events.append(len(piece))
-            rows = Predictions.of_batch(
-                piece, probability, model.task, model.id, "cloud" if reads_clouds(model) else "pixelmap"
-            )
-            if config.explain:
-                maps = maps_for(model, piece, config)
-                said = model.reasons(images_for(model, maps, config), rows.label)
-                checked = checked_claims(said, maps)
-                rows = replace(rows, reason=np.array(said, dtype=object), claims=np.array(checked, dtype=object))
-            yield rows
-            done += len(piece)
-            if progress is not None:
-                progress(done, max(total, done))
+        for start in range(0, len(batch), size):
+            yield batch.select(np.arange(start, min(start + size, len(batch))))
 
 
 def prepare(model: Model, batch: EventBatch, config: PredictConfig) -> PixelMaps | EventBatch:
