@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 import yaml
 from safetensors.torch import load_file
+from torch.distributed.fsdp import fully_shard
 
+from nuadapt.training import fit
 from nuadapt.training.config import load_recipe
 from nuadapt.training.fit import train
 
@@ -60,3 +63,28 @@ def test_two_processes_end_as_one(make_store: Callable[..., Path], tmp_path: Pat
     weights = [load_file(run / "model.safetensors") for run in (one, two)]
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, atol=2e-3, rtol=1e-2)
+
+
+def test_weights_that_are_spread_over_processes_are_finished_in_a_model_of_their_own(
+    make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(n=40, side=32)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PRESET))
+    (tmp_path / "recipe.yaml").write_text("flips: true\n")
+    config = load_recipe(tmp_path / "recipe.yaml", [f"preset={tmp_path / 'tiny.yaml'}", *WORDS, "batch_size=16"])
+    plain = train(config, store, tmp_path / "plain")
+    run = fit._run
+
+    def run_and_spread(*args: Any) -> None:
+        run(*args)
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        fully_shard(args[4], mesh=dist.init_device_mesh("cpu", (1,)))
+
+    monkeypatch.setattr(fit, "_run", run_and_spread)
+    try:
+        spread = train(config, store, tmp_path / "spread")
+    finally:
+        dist.destroy_process_group()
+    weights = [load_file(folder / "model.safetensors") for folder in (plain, spread)]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, atol=0, rtol=0)

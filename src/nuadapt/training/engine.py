@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
+from torch.distributed.tensor import DTensor
 from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -115,6 +116,11 @@ def save_weights(model: nn.Module | Mapping[str, torch.Tensor], folder: Path) ->
     save_file(tensors, beside / "model.safetensors", metadata={"format": "pt"})
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
+
+
+def is_spread(model: nn.Module) -> bool:
+    """Whether processes hold only their parts of the weights (FSDP): then none has a model to load, merge or save."""
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 class Keeper(TrainerCallback, ExportableState):

@@ -46,7 +46,7 @@ from nuadapt.training.data import (
     paths_of,
     prepare,
 )
-from nuadapt.training.engine import MEASURES, Engine, Keeper, Progress, arguments, save_weights
+from nuadapt.training.engine import MEASURES, Engine, Keeper, Progress, arguments, is_spread, save_weights
 from nuadapt.training.folder import RunFolder
 from nuadapt.training.pretrained import Earlier, with_pretrained
 
@@ -77,15 +77,7 @@ def train(config: TrainingConfig, data: Data, out: Path, *, progress: Progress |
         return out
     reads = input_of(config, offered)
     offered = replace(offered, measured=_measured(config, data, offered, reads))
-    set_seed(config.seed)  # weights are drawn here
-    model = build_model(
-        architecture(config, reads, offered),
-        classes=offered.task.classes,
-        label_smoothing=config.label_smoothing,
-        **offers(reads),
-    )
-    _start(model, config)
-    model, loaded = with_pretrained(model, config, reads, offered.task)
+    model, loaded = _begin(config, offered, reads)
     if config.language.shots:
         if _is_main():
             show_examples(config, data[0], offered, reads, model, folder)
@@ -106,8 +98,23 @@ def train(config: TrainingConfig, data: Data, out: Path, *, progress: Progress |
             "best": {"epoch": keeper.best_epoch, "val_loss": keeper.best_loss, keeper.score: keeper.best_score},
             "not_reproducible": {"wall_time_s": round(keeper.wall_time(), 1), "threads": torch.get_num_threads()},
         }
+        if is_spread(model):
+            model, _ = _begin(config, offered, reads)
         _finish(config, folder, offered, reads, model, folder.best(keeper.best_step or 0), learned)
     return out
+
+
+def _begin(config: TrainingConfig, offered: TrainingData, reads: Reads) -> tuple[nn.Module, Earlier | None]:
+    """The model as training finds it, and what it has of an earlier one. The same each time."""
+    set_seed(config.seed)  # weights are drawn here
+    model = build_model(
+        architecture(config, reads, offered),
+        classes=offered.task.classes,
+        label_smoothing=config.label_smoothing,
+        **offers(reads),
+    )
+    _start(model, config)
+    return with_pretrained(model, config, reads, offered.task)
 
 
 def fit_at_once(
