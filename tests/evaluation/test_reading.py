@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from nuadapt.evaluation.reading import differences, remarks, settings_of_store, settings_of_training
+from nuadapt.evaluation.reading import differences, other_maps, remarks, settings_of_store, settings_of_training
 from nuadapt.evaluation.stand_in import STAND_IN
+from nuadapt.events.pixelmap import MapSpec
 
 MINERVA = {"tree": "MasterAnaDev", "frame": "beam", "merging": "energy", "step": 20_000, "interaction_types": []}
 
@@ -38,3 +39,14 @@ def test_the_stand_in_is_said_to_be_one() -> None:
     assert remarks({}, {"stage": "simulate minerva"}) == {"remarks": [STAND_IN]}
     assert remarks(run(), store()) == remarks({}, {"stage": "simulate lartpc"}) == {}
     assert len(remarks(run(frame="detector"), store())["remarks"]) == 1
+
+
+def test_maps_of_another_size_are_said_to_be_dangerous() -> None:
+    training = {"spec": MapSpec().as_dict()}
+    assert other_maps(training, MapSpec()) == other_maps({}, MapSpec()) == other_maps(training, None) == []
+    (finer,) = other_maps(training, MapSpec(pitch=(0.4, 0.4)))
+    assert "512 x 512 pixels of 0.4 x 0.4 cm" in finer
+    assert "fail" not in finer
+    (larger,) = remarks(training, {}, MapSpec(shape=(640, 640)))["remarks"]
+    assert "640 x 640 pixels of 0.5 x 0.5 cm, those of the model's training 512 x 512" in larger
+    assert "can fail altogether" in larger

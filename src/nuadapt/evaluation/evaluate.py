@@ -166,7 +166,7 @@ def evaluate_model(
         if not reads_clouds(model):
             write_gallery(out / "gallery.npz", _gallery(predictions, store, rows, model, config))
         physics = _physics_columns(model, store, rows)
-        about = remarks(model.record, store.record)
+        about = remarks(model.record, store.record, store.layout.map_spec)
     curves = curves_of(Sample.of(predictions))
     write_npz(out / "curves.npz", curves | (signal_curves(predictions) if physics is not None else {}))
     metrics = all_metrics(predictions, config, stopwatch) | about

@@ -17,7 +17,7 @@ from nuadapt.evaluation.energies import Energies, iter_energies
 from nuadapt.evaluation.predict import PredictConfig, iter_predictions, maps_for, reads_clouds
 from nuadapt.evaluation.predictions import Predictions
 from nuadapt.evaluation.protocol import EnergyModel, Model, Progress
-from nuadapt.evaluation.reading import differences, settings_of_training
+from nuadapt.evaluation.reading import differences, other_maps, settings_of_training
 from nuadapt.evaluation.table_files import ENDINGS
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.format import HDF5_MAGIC
@@ -138,7 +138,9 @@ def _good(
         try:
             for batch in item.read():
                 if foreign and not reads_clouds(model):
-                    maps_for(model, batch, config)  # raises for this item alone
+                    seen = maps_for(model, batch, config).spec  # raises for this item alone
+                    for sentence in other_maps(model.record, seen):
+                        report.reading.note(sentence)
                 charged = _charged(batch)
                 if foreign and not charged.all():
                     report.note_bad(item.path, DataError("its maps are empty: no pixel holds charge"))
@@ -176,7 +178,8 @@ def _reading(model: Model, path: Path, settings: Mapping[str, Any], report: Inge
     given = dict(settings)
     if is_store(path):
         with EventStore(path) as store:
-            for sentence in differences(model.record, store.record):
+            seen = None if reads_clouds(model) else store.layout.map_spec
+            for sentence in (*differences(model.record, store.record), *other_maps(model.record, seen)):
                 report.reading.note(f"{path.name}: {sentence}")
         if given:
             report.reading.note(f"{path.name} is a store: its events are as they were read, and --set does not apply.")

@@ -1,4 +1,5 @@
-"""How the tuples were read that a model was trained on, so that it is asked about tokens that are built alike."""
+"""What the events of a model's training were like, so that it is asked about such events or the difference is said: how
+tuples were read, and which pixels maps have."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nuadapt.evaluation.stand_in import STAND_IN, is_stand_in
+from nuadapt.events.pixelmap import MapSpec
 
 #: Settings of the MINERvA reader that choose files, events and weights; all others shape the tokens of an event.
 _OF_FILES = ("tree", "interaction_types", "weight", "truth", "step")
@@ -31,10 +33,33 @@ def differences(training: Mapping[str, Any], store: Mapping[str, Any]) -> list[s
     return [f"These events were read with {here}, those of the model's training with {there}."]
 
 
-def remarks(training: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, list[str]]:
-    """``remarks`` of metrics.json about the events of a store, from the records of both; nothing without any."""
+def other_maps(training: Mapping[str, Any], maps: MapSpec | None) -> list[str]:
+    """A sentence if maps have other pixels than those that the record of a run tells of, or another number of them."""
+    told = training.get("spec", {})
+    if maps is None or "pitch" not in told:
+        return []
+    learned = MapSpec.from_dict(told)
+    if (maps.shape, maps.pitch, maps.axis_unit) == (learned.shape, learned.pitch, learned.axis_unit):
+        return []
+    sentence = f"These maps have {_size(maps)}, those of the model's training {_size(learned)}"
+    if maps.shape == learned.shape:
+        return [f"{sentence}."]
+    return [
+        f"{sentence}: on another number of pixels a network can fail altogether. Cut or pad them around the vertex."
+    ]
+
+
+def _size(maps: MapSpec) -> str:
+    return "{} x {} pixels of {:g} x {:g} ".format(*maps.shape, *maps.pitch) + maps.axis_unit
+
+
+def remarks(training: Mapping[str, Any], store: Mapping[str, Any], maps: MapSpec | None = None) -> dict[str, list[str]]:
+    """``remarks`` of metrics.json about the events of a store, from the records of both; nothing without any.
+
+    ``maps`` are those of the store, if it has some.
+    """
     found = [STAND_IN] if is_stand_in(store) else []
-    found += differences(training, store)
+    found += differences(training, store) + other_maps(training, maps)
     return {"remarks": found} if found else {}
 
 
