@@ -32,7 +32,7 @@ def _line_progress(what: str) -> Callable[[int, int], None]:
     def update(done: int, total: int) -> None:
         nonlocal shown
         tenth = 10 * done // total if total else done // 1000
-        if tenth > shown:
+        if tenth != shown:  # it falls where the next part of the work is counted anew
             shown = tenth
             err.print(f"{what}: {done}" + (f" of {total}" if total else ""))
 
