@@ -212,7 +212,7 @@ class ChatClassifier(VLMClassifier):
                 max_new_tokens=longest,
                 num_beams=beams,
                 renormalize_logits=True,  # what the form forces costs nothing, such as the end behind a short label
-                length_penalty=0.0,  # beams are compared by their sums, as label scores are
+                length_penalty=0.0 if beams > 1 else None,  # by their sums, as label scores are
                 do_sample=False,
                 prefix_allowed_tokens_fn=form.prefix_function(begin),
                 pad_token_id=end[1],
