@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -22,8 +23,8 @@ from nuadapt.evaluation.gallery import choose
 from nuadapt.evaluation.predict import PredictConfig
 from nuadapt.report.figures import reliability as draw_reliability
 from nuadapt.report.figures import training as draw_training
-from nuadapt.report.loading import load_evaluations, load_trainings, published
-from nuadapt.report.page import make_report
+from nuadapt.report.loading import Evaluation, load_evaluations, load_trainings, published
+from nuadapt.report.page import _compared, make_report
 from nuadapt.report.tables import RUN_COLUMNS, Cell, cell, checks_markdown, metrics_markdown, run_groups, set_rows
 
 FEW = BootstrapConfig(resamples=10)
@@ -136,6 +137,24 @@ def test_every_figure_is_there_as_png_and_pdf(page: Path) -> None:
     assert found == {p.relative_to(page.parent / "figures").with_suffix("") for p in page.parent.rglob("*.pdf")}
     names = {p.name for p in found}
     assert {"confusion", "roc", "reliability", "scores", "accuracy-energy", "accuracy-mode", "event-01"} <= names
+
+
+def test_a_figure_compares_few_evaluations_of_the_same_events(evaluations: list[Path]) -> None:
+    (one, *_) = load_evaluations(evaluations)
+    data = one.record["data"]
+
+    def of(file: str, coarsen: int, n: int) -> list[Evaluation]:
+        record = {**one.record, "data": {**data, "file": file}, "config": {"predict": {"coarsen": coarsen}}}
+        return [replace(one, name=f"{file} {coarsen} {i}", record=record) for i in range(n)]
+
+    groups = _compared([*of("a.h5", 1, 4), *of("b.h5", 1, 7), *of("a.h5", 2, 4), *of("c.h5", 1, 2), *of("c.h5", 2, 2)])
+    assert {name: len(group) for name, group in groups.items()} == {
+        "a.h5, full resolution": 4,
+        "a.h5, half resolution": 4,
+        "b.h5, full resolution": 6,
+        "b.h5, full resolution, 2": 1,
+        "c.h5": 4,
+    }
 
 
 def test_published_rows_stand_with_their_resolution(evaluations: list[Path]) -> None:

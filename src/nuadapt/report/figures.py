@@ -298,7 +298,7 @@ def evidence(evaluation: Evaluation) -> Figure:
             area = numbers[curve][order]["area"]
             ax.plot(share, mean, color=ink, linestyle=style, label=f"{words}   {area:.3f}")
         ax.set(xlabel=f"share of charged pixels {does}", xlim=(0, 1), ylim=(0, 1.02))
-        ax.legend(loc="upper right" if curve == "deletion" else "lower right", title="area under the curve")
+        ax.legend(loc="best" if curve == "deletion" else "lower right", title="area under the curve")
     axes[0].set_ylabel("probability of the model's answer")
     add_label(axes[0], simulated=evaluation.simulated)
     add_label(axes[1], f"{numbers['n_events']} events, {_level(numbers)} intervals", simulated=evaluation.simulated)

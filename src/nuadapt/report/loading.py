@@ -72,7 +72,12 @@ class Evaluation:
     @property
     def slug(self) -> str:
         """The name as part of a file name."""
-        return "".join(c if c.isalnum() else "-" for c in self.name).strip("-")
+        return file_name(self.name)
+
+
+def file_name(name: str) -> str:
+    """A name as part of a file name."""
+    return "".join(c if c.isalnum() else "-" for c in name).strip("-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,14 @@ from nuadapt.report.loading import (
     EnergyEvaluation,
     Evaluation,
     Training,
+    file_name,
     load_energies,
     load_evaluations,
     load_trainings,
     published,
 )
 from nuadapt.report.physics import physics_section
-from nuadapt.report.style import Picture, colour, embedded, picture, save, title
+from nuadapt.report.style import RUN_LOOKS, Picture, colour, embedded, picture, save, title
 from nuadapt.report.tables import (
     CLASS_COLUMNS,
     RESOLUTION_COLUMNS,
@@ -202,7 +203,7 @@ def _lead(loaded: Sequence[Evaluation | EnergyEvaluation]) -> str:
 
 
 def _training(run: Training, place: Path) -> Picture:
-    name = "training-" + "".join(c if c.isalnum() else "-" for c in run.name).strip("-")
+    name = f"training-{file_name(run.name)}"
     wall = run.record.get("not_reproducible", {}).get("wall_time_s")
     counts = run.record.get("parameters")
     total = counts.get("total") if isinstance(counts, dict) else counts
@@ -212,16 +213,37 @@ def _training(run: Training, place: Path) -> Picture:
 
 
 def _comparison(loaded: Sequence[Evaluation], place: Path) -> list[Picture]:
-    scored = [e for e in loaded if e.has_truth]
-    found = []
-    if any(b["low"] is not None for e in scored for b in e.metrics["by_energy"]):
-        words = "Share of event weight with the right label in bins of true energy, drawn at the mean energy of the bin"
-        found.append(
-            picture(figures.accuracy_by_energy(scored), place / "accuracy-energy", "Accuracy and energy", f"{words}.")
-        )
-    if any(e.metrics["by_mode"] for e in scored):
-        words = "The same by interaction mode; below each mode its number of events."
-        found.append(picture(figures.accuracy_by_mode(scored), place / "accuracy-mode", "Accuracy and mode", words))
+    """Accuracy against energy and by mode: those who were asked about the same events, in figures of their own."""
+    found, groups = [], _compared([e for e in loaded if e.has_truth])
+    for name, group in groups.items():
+        of, ending = (f": {name}", "-" + file_name(name)) if len(groups) > 1 else ("", "")
+        if any(b["low"] is not None for e in group for b in e.metrics["by_energy"]):
+            words = (
+                "Share of event weight with the right label in bins of true energy, drawn at the mean energy of the bin"
+            )
+            figure = figures.accuracy_by_energy(group)
+            found.append(picture(figure, place / f"accuracy-energy{ending}", f"Accuracy and energy{of}", f"{words}."))
+        if any(e.metrics["by_mode"] for e in group):
+            words = "The same by interaction mode; below each mode its number of events."
+            figure = figures.accuracy_by_mode(group)
+            found.append(picture(figure, place / f"accuracy-mode{ending}", f"Accuracy and mode{of}", words))
+    return found
+
+
+def _compared(scored: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
+    """Evaluations that one figure can show, by what they have in common: the events, and if many the resolution."""
+    by_events: dict[str, list[Evaluation]] = {}
+    for evaluation in scored:
+        by_events.setdefault(str(evaluation.record.get("data", {}).get("file", "unknown data")), []).append(evaluation)
+    found: dict[str, list[Evaluation]] = {}
+    for name, group in by_events.items():
+        for evaluation in group:
+            of = name if len(group) <= len(RUN_LOOKS) else f"{name}, {evaluation.resolution}"
+            part, wanted = 1, of
+            while len(found.get(wanted, ())) == len(RUN_LOOKS):
+                part += 1
+                wanted = f"{of}, {part}"
+            found.setdefault(wanted, []).append(evaluation)
     return found
 
 
