@@ -18,10 +18,12 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from transformers import EvalPrediction
 
 from nuadapt.errors import ConfigError, InputFileError, OutputError, StoppedEarly
 from nuadapt.events.store import EventStore
 from nuadapt.models.run import load_run
+from nuadapt.training import engine
 from nuadapt.training.config import TrainingConfig, load_recipe
 from nuadapt.training.data import BlockShuffle, Draw, PixelDataset, prepare
 from nuadapt.training.fit import train
@@ -247,6 +249,27 @@ def test_told_to_stop_saves_and_goes_on_to_the_same_end(
     train(config, store, tmp_path / "stopped")
     assert_same_run(tmp_path / "undisturbed", tmp_path / "stopped")
     assert signal.getsignal(number) in (signal.SIG_DFL, None)
+
+
+def test_told_to_stop_in_the_last_validation_stops_too(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study must not go on with its next model; the run lacks only its last touches."""
+    config, calls = tiny("epochs=2", "batch_size=16", "train_events=96"), []
+    measure, score = engine.MEASURES["labels"]
+
+    def end_of_time(prediction: EvalPrediction) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return measure(prediction)
+
+    monkeypatch.setitem(engine.MEASURES, "labels", (end_of_time, score))
+    with pytest.raises(StoppedEarly, match="after 12 updates"):
+        train(config, store, tmp_path / "stopped")
+    train(config, store, tmp_path / "stopped")
+    assert len(calls) == 2
+    assert (tmp_path / "stopped" / "model.safetensors").is_file()
 
 
 def test_a_signal_to_the_whole_job_does_not_take_the_readers(store: Path, tmp_path: Path) -> None:

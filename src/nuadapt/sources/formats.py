@@ -185,7 +185,7 @@ def detect_format(path: Path) -> str:
     if len(found) > 1:
         raise DataError(f"files of several formats: {', '.join(found)}", where=path, next_step="Give them one by one")
     if not found:
-        step = "Name the format with --format if the file is one of these"
+        step = "If it is one of these, read it with nuadapt ingest and --format NAME"
         raise InputFileError(_what_it_is(path), where=path, expected=expected, next_step=step)
     return found[0]
 

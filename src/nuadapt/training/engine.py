@@ -204,7 +204,7 @@ class Keeper(TrainerCallback, ExportableState):
         if state.is_world_process_zero:
             self.folder.mark(state.global_step)
             self.folder.tidy(self.best_step)
-        if self.stopping:
+        if self.stopping or _anyone(self.asked_to_stop, args):  # asked during this epoch's validation, even the last
             raise StoppedEarly(
                 f"training was asked to stop and did after {state.global_step} updates, which are saved",
                 where=self.folder.path,
