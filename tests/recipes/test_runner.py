@@ -63,9 +63,9 @@ def written(folder: Path, study: dict) -> Path:
     return folder / "study.yaml"
 
 
-def run(folder: Path, study: dict, trials=(), say=lambda sentence: None, bar=silent) -> Path:
-    file = written(folder, study)
-    return run_study(str(file), "smoke", folder / "out", trials=trials, workers=1, progress_bar=bar, say=say)
+def run(folder: Path, study: dict, trials=(), say=lambda sentence: None, bar=silent, at_once=1) -> Path:
+    file, asked = written(folder, study), {"trials": trials, "workers": 1, "at_once": at_once}
+    return run_study(str(file), "smoke", folder / "out", **asked, progress_bar=bar, say=say)
 
 
 class Stage:
@@ -381,6 +381,27 @@ def test_a_model_spends_what_another_cost(tmp_path, monkeypatch):
     assert stage.epochs["long"] == (25, "events", "")
     assert stage.epochs["longer"] == (25, "events", "")
     assert not any("jets" in what for what in stage.asked if what.startswith(("evaluate", "calibrate")))
+
+
+def test_models_that_need_nothing_of_one_another_are_trained_at_once(tmp_path, monkeypatch):
+    stage, together = Stage(monkeypatch), []
+
+    def train_all(jobs, *, progress):
+        together.append([job.out.name for job in jobs])
+        for job in jobs:
+            job.out.mkdir(parents=True)
+            (job.out / "record.json").write_text('{"status": "finished"}')
+
+    monkeypatch.setattr("nuadapt.training.side_by_side.train_all", train_all)
+    plain = {"train": "recipe.yaml", "calibrate": False}
+    needs = {"train": "recipe.yaml", "calibrate": False, "takes": {"start_from": "b"}}
+    models = {"a": {**plain, "seeds": 2}, "b": plain, "c": needs, "d": plain, "e": plain, "f": plain, "g": plain}
+    run(tmp_path, {**TINY, "models": models}, at_once=3)
+    assert together == [["a-seed1", "a-seed2", "b"], ["c", "d", "e"], ["f", "g"]]
+    assert stage.asked.index("evaluate b on events, test -> b-test") < stage.asked.index("train c")
+    together.clear()
+    run(tmp_path, {**TINY, "models": models}, at_once=3)
+    assert not together, "all are trained"
 
 
 def test_a_model_whose_events_cannot_be_made_is_left_out_with_those_that_need_it(monkeypatch):

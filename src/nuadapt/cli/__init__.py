@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from nuadapt.cli.options import Data, Out, Words
 from nuadapt.cli.simulate import simulate_app
 from nuadapt.errors import NuadaptError
 from nuadapt.terminal import err, out, progress_bar, show_answers, table
+
+if TYPE_CHECKING:
+    from nuadapt.training.side_by_side import Job
 
 app = typer.Typer(
     help="Adapt foundation models to neutrino interactions and check the answers.",
@@ -34,6 +38,9 @@ Views = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Setting of the format as key=value; may be repeated.", show_default=False),
+]
+AtOnce = Annotated[
+    int, typer.Option(help="Trainings at the same time, each with its share of the cores: for small networks.", min=1)
 ]
 
 
@@ -209,20 +216,28 @@ def train(
     seeds: Annotated[
         int, typer.Option(help="Train so many times, with the seeds 1, 2, ..., into folders seedN.", min=1)
     ] = 1,
+    at_once: AtOnce = 1,
 ) -> None:
     """Train a model. A run that was interrupted goes on; a finished one is left as it is."""
     from dataclasses import replace
 
     from nuadapt.training.config import load_recipe
-    from nuadapt.training.fit import train as fit
+    from nuadapt.training.side_by_side import Job, train_all
 
     config = load_recipe(recipe, words or [])
-    for seed in range(1, seeds + 1):
-        one = config if seeds == 1 else replace(config, seed=seed)
-        folder = out_dir if seeds == 1 else out_dir / f"seed{seed}"
-        with progress_bar("training" if seeds == 1 else f"training, seed {seed}") as update:
-            run = fit(one, data, folder, progress=update)
-        out.print(f"trained model in {run}")
+    jobs = [Job(config, data, out_dir)]
+    if seeds > 1:
+        jobs = [Job(replace(config, seed=seed), data, out_dir / f"seed{seed}") for seed in range(1, seeds + 1)]
+    for start in range(0, len(jobs), at_once):
+        some = jobs[start : start + at_once]
+        with progress_bar(f"training{_seeds(some) if seeds > 1 else ''}") as update:
+            train_all(some, progress=update)
+        for job in some:
+            out.print(f"trained model in {job.out}")
+
+
+def _seeds(jobs: Sequence[Job]) -> str:
+    return ", seed " + ", ".join(str(job.config.seed) for job in jobs)
 
 
 @app.command()
@@ -433,7 +448,8 @@ def reproduce(
             help="Other events to try the models on: PATH or PATH:view,view; may be repeated.", show_default=False
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes of the simulation; 0: one per core.")] = 0,
+    at_once: AtOnce = 1,
 ) -> None:
     """Run a whole study: simulate, train, evaluate, report. Goes on where it was interrupted."""
     from nuadapt.recipes.runner import run_study
@@ -444,6 +460,7 @@ def reproduce(
         out_dir,
         trials=trial or [],
         workers=workers,
+        at_once=at_once,
         progress_bar=progress_bar,
         say=lambda sentence: err.print(sentence, markup=False, highlight=False),
     )

@@ -34,13 +34,15 @@ def run_study(
     *,
     trials: Sequence[str],
     workers: int,
+    at_once: int = 1,
     progress_bar: ProgressBar,
     say: Callable[[str], None],
 ) -> Path:
     """Run or go on with a study in ``out``; returns the report page.
 
     ``trials`` are other inputs (NuHepMC files, folders of DUNE images) that the trained models are tried on, as
-    ``PATH`` or ``PATH:view,view``. ``say`` is told, in a sentence, what had to be left out.
+    ``PATH`` or ``PATH:view,view``. ``at_once`` models are trained at the same time, each with its share of the cores.
+    ``say`` is told, in a sentence, what had to be left out.
 
     Raises:
         ConfigError: no such study or scale, impossible settings, or a trial does not exist.
@@ -59,7 +61,8 @@ def run_study(
     running = Running(study, out, workers or os.cpu_count() or 1, progress_bar, say)
     evaluations: list[Path] = []
     figures: list[ExtraFigure] = []
-    for model in models:
+    for at, model in enumerate(models):
+        running.train_at_once(models[at:], at_once)
         evaluations += running.model(model)
         figures += running.tries(model, given)
     return running.report(models, evaluations, figures, missing)
@@ -211,13 +214,39 @@ class Running:
     def _train(self, name: str, data: Path) -> None:
         from nuadapt.training.fit import train
 
-        plan = self.study.models[name]
-        runs = {other: _place(self.run_folder(other)) for other in plan.takes.values()}
-        config = self.study.training(name, runs)
-        if plan.spends:
-            config = replace(config, epochs=self._epochs(plan.spends))
         with self.progress_bar(f"{name}: training") as update:
-            train(config, data, self.run_folder(name), progress=update)
+            train(self._training(name), data, self.run_folder(name), progress=update)
+
+    def train_at_once(self, names: Sequence[str], most: int) -> None:
+        """Train the first of the models and up to ``most`` - 1 that follow it and need none of the others before them.
+
+        Nothing is done if the first is trained already or nobody can be trained beside it: :meth:`model` trains it.
+        """
+        from nuadapt.training.side_by_side import Job, train_all
+
+        chosen: list[str] = []
+        for name in names if self._untrained(names[0]) else ():
+            plan = self.study.models[name]
+            if len(chosen) == most or {plan.spends, *plan.takes.values()} & set(chosen):
+                break
+            chosen += [name] if self._untrained(name) else []
+        if len(chosen) < 2:
+            return
+        data = [self.events(self.study.models[name].events) for name in chosen]
+        jobs = [Job(self._training(name), of, self.run_folder(name)) for name, of in zip(chosen, data, strict=True)]
+        with self.progress_bar(f"{', '.join(chosen)}: training") as update:
+            train_all(jobs, progress=update)
+
+    def _untrained(self, name: str) -> bool:
+        from nuadapt.training.folder import RunFolder
+
+        return bool(self.study.models[name].train) and not RunFolder(self.run_folder(name)).finished
+
+    def _training(self, name: str) -> TrainingConfig:
+        """Settings of the training of a model whose earlier models are finished."""
+        plan = self.study.models[name]
+        config = self.study.training(name, {other: _place(self.run_folder(other)) for other in plan.takes.values()})
+        return replace(config, epochs=self._epochs(plan.spends)) if plan.spends else config
 
     def _epochs(self, model: str) -> int:
         """Epochs of an earlier model's training that cost what it cost, with the pretraining that it began from.
