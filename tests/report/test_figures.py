@@ -42,3 +42,21 @@ def test_curves_of_evidence_show_every_order_and_its_area(orders: list[str]) -> 
         assert all(f"{0.1 + 0.2 * i:.3f}" in said for i in range(len(orders)))
         assert all(order in said for order in orders)
     assert any("7 events, 90% intervals" in t.get_text() for t in figure.axes[1].texts)
+
+
+def by_mode(name: str, how: str) -> Evaluation:
+    block = {"mode": "qe", "n_events": 9, "accuracy": 0.8, "intervals": {"accuracy": [0.7, 0.9]}}
+    record = {"config": {"predict": {"coarsen": 2, "coarsen_how": how}}}
+    words = ", half resolution" + (f", {how} of pixels" if how else "")
+    name = f"siamese-cnn-0692aa5f{words} [{name}]"
+    return Evaluation(Path("somewhere"), name, {"by_mode": [block], "n_events": 9}, record, {}, None)
+
+
+def test_names_of_the_legend_stay_within_the_axes() -> None:
+    mean = [by_mode(name, "mean") for name in ("cnn-test-coarsen2-mean", "cnn-coarser-test-coarsen2-mean")]
+    ax = figures.accuracy_by_mode(mean).axes[0]
+    ax.figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().x1 <= ax.get_window_extent().x1
+    assert any(text.get_text() == "half resolution, mean of pixels, 95% intervals" for text in ax.texts)
+    mixed = figures.accuracy_by_mode([mean[0], by_mode("cnn-test-coarsen2", "")]).axes[0]
+    assert all("half resolution" in text.get_text() for text in mixed.get_legend().get_texts())

@@ -199,22 +199,31 @@ def _beside(index: int, n: int) -> float:
     return 0.09 * (index - (n - 1) / 2)
 
 
+def _names(evaluations: Sequence[Evaluation]) -> tuple[list[str], str]:
+    """Names for a legend, and what stands above the axes: there the resolution if it is not full and that of all."""
+    said = {e.resolution if e.coarsen > 1 else "" for e in evaluations}
+    if len(said) > 1 or said <= {""}:
+        return [e.name for e in evaluations], "95% intervals"
+    return [e.name.replace(f", {e.resolution}", "") for e in evaluations], f"{said.pop()}, 95% intervals"
+
+
 @styled
 def accuracy_by_energy(evaluations: Sequence[Evaluation]) -> Figure:
     """Accuracy against true neutrino energy of all runs."""
     figure = new_figure(6.2, 4.3)
     ax = figure.subplots()
     shown = [e for e in evaluations if _energy_blocks(e)]
-    for index, evaluation in enumerate(shown):
+    names, words = _names(shown)
+    for index, (evaluation, name) in enumerate(zip(shown, names, strict=True)):
         blocks = _energy_blocks(evaluation)
         mean, width = _energy_points(blocks)
         value, error = _errors([b["accuracy"] for b in blocks], [b["intervals"]["accuracy"] for b in blocks])
-        look = (*RUN_LOOKS[index % len(RUN_LOOKS)], evaluation.name)
+        look = (*RUN_LOOKS[index % len(RUN_LOOKS)], name)
         _points(ax, mean, value, (width, error), look, _beside(index, len(shown)))
     ax.set(xlabel="true neutrino energy [GeV]", ylabel="accuracy")
     ax.set_xlim(left=0)
     _shares_with_legend(ax)
-    add_label(ax, "95% intervals", simulated=all(e.simulated for e in shown))
+    add_label(ax, words, simulated=all(e.simulated for e in shown))
     return figure
 
 
@@ -256,12 +265,13 @@ def accuracy_by_mode(evaluations: Sequence[Evaluation]) -> Figure:
     figure = new_figure(6.2, 4.3)
     ax = figure.subplots()
     shift = np.linspace(-0.2, 0.2, len(evaluations)) if len(evaluations) > 1 else [0.0]
-    for index, evaluation in enumerate(evaluations):
+    names, words = _names(evaluations)
+    for index, (evaluation, name) in enumerate(zip(evaluations, names, strict=True)):
         blocks = [b for b in evaluation.metrics["by_mode"] if b["accuracy"] is not None]
         value, error = _errors([b["accuracy"] for b in blocks], [b["intervals"]["accuracy"] for b in blocks])
         ink, marker = RUN_LOOKS[index % len(RUN_LOOKS)]
         at = [modes.index(b["mode"]) + shift[index] for b in blocks]
-        ax.errorbar(at, value, yerr=error, fmt=marker, color=ink, label=evaluation.name, linewidth=1.2)
+        ax.errorbar(at, value, yerr=error, fmt=marker, color=ink, label=name, linewidth=1.2)
     largest = {
         m: max(b["n_events"] for e in evaluations for b in e.metrics["by_mode"] if b["mode"] == m) for m in modes
     }
@@ -269,7 +279,7 @@ def accuracy_by_mode(evaluations: Sequence[Evaluation]) -> Figure:
     ax.tick_params(axis="x", which="minor", bottom=False, top=False)
     ax.set(ylabel="accuracy", xlim=(-0.6, len(modes) - 0.4))
     _shares_with_legend(ax)
-    add_label(ax, "95% intervals", simulated=all(e.simulated for e in evaluations))
+    add_label(ax, words, simulated=all(e.simulated for e in evaluations))
     return figure
 
 
