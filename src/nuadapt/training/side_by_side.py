@@ -60,7 +60,8 @@ def _in_processes(jobs: Sequence[Job], progress: Progress | None) -> None:
     processes = [context.Process(target=_train, args=(job, threads, counts, at)) for at, job in enumerate(jobs)]
     with _looked_after(processes) as asked_to_stop:
         for process in processes:
-            process.start()
+            if not asked_to_stop:
+                process.start()
         while living := [process.sentinel for process in processes if process.is_alive()]:
             wait(living, timeout=_LOOK)
             if progress is not None and sum(counts[1::2]):
