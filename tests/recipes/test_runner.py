@@ -414,7 +414,7 @@ def test_a_model_whose_events_cannot_be_made_is_left_out_with_those_that_need_it
     arms = {
         f"{size}-{arm}-seed{seed}"
         for size in ("few", "some", "many")
-        for arm in ("pretrained", "random-long")
+        for arm in ("pretrained", "random-long", "frozen")
         for seed in (1, 2)
     }
     assert set(found) == {"jets", *arms}

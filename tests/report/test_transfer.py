@@ -10,7 +10,7 @@ import pytest
 
 from nuadapt.report import transfer
 from nuadapt.report.loading import Evaluation, Training
-from nuadapt.report.transfer import OPERATIONS, PRETRAINED, STEPS
+from nuadapt.report.transfer import FROZEN, LOW_RANK, OPERATIONS, PRETRAINED, STEPS
 
 SIGNALS = {"cc_1pi_charged": 0.1, "cc_1pi0": 0.05}
 
@@ -66,6 +66,15 @@ def test_arms_follow_from_the_records(found: list[tuple[Evaluation, dict[str, An
     assert cost["few"] == 3 * 10 * 40
     assert cost["few-tuned-1"] == cost["few-long"] == cost["few"] + 600
     assert cost["many-tuned"] == cost["many-long"] == 3 * 100 * 4 + 600
+
+
+@pytest.mark.parametrize(("mode", "arm"), [("full", PRETRAINED), ("frozen", FROZEN), ("lora", LOW_RANK)])
+def test_what_is_trained_of_a_pretrained_model_makes_the_arm(mode: str, arm: str) -> None:
+    tuned = record(10, 40, pretrained=600.0)
+    tuned["config"]["pretrained"]["mode"] = mode
+    arms = transfer.arms_of([given("tuned", tuned, 0.4), given("plain", record(10, 40), 0.3)])
+    assert {a.name for a in arms} == {arm, STEPS}
+    assert transfer.figure(arms).axes[0].lines[0].get_label() in {arm, STEPS}
 
 
 def test_without_a_pretraining_there_is_nothing_to_compare(found: list[tuple[Evaluation, dict[str, Any]]]) -> None:

@@ -1,8 +1,9 @@
 """The transfer question on the page: does pretraining help, for how many training events, and at what price?
 
-Three arms are compared: a model that begins from a pretraining of one's own, the same from random weights in as many
-steps, and from random weights in as many steps as cost the same with the pretraining counted in. Which run is which
-follows from the records: the arms differ in pretraining, epochs and seed alone.
+Compared are a model that begins from a pretraining of one's own (all of it trained, or with a frozen backbone, or by
+low-rank updates), the same from random weights in as many steps, and from random weights in as many steps as cost the
+same with the pretraining counted in. Which run is which follows from the records: the arms differ in pretraining,
+epochs and seed alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from nuadapt.report.loading import Evaluation, Training
 from nuadapt.report.style import RUN_LOOKS, add_label, new_figure, styled, title
 
 PRETRAINED, STEPS, OPERATIONS = "pretrained", "random weights, equal steps", "random weights, equal operations"
-ARMS = (PRETRAINED, STEPS, OPERATIONS)
+FROZEN, LOW_RANK = "pretrained, frozen", "pretrained, low-rank updates"
+ARMS = (PRETRAINED, STEPS, OPERATIONS, FROZEN, LOW_RANK)
+#: What is trained of a pretrained model (``pretrained.mode``), and the arm that this makes.
+_MODES = {"full": PRETRAINED, "frozen": FROZEN, "lora": LOW_RANK}
 COLUMNS = ("training events", "epochs", "operations", "of these in pretraining", "accuracy", "average precision")
 #: Settings of a training in which the arms of one comparison may differ, and those without influence on a result.
 _FREE = ("pretrained", "epochs", "seed", "workers", "log_every", "checkpoint_minutes", "checkpoint_steps")
@@ -80,10 +84,15 @@ def arms_of(found: Sequence[tuple[Evaluation, dict[str, Any]]]) -> list[Arm]:
     arms = []
     for record, evaluation, physics in trained:
         if _key(record) in epochs:
-            longer = int(record["config"]["epochs"]) > epochs[_key(record)]
-            name = PRETRAINED if _own_pretraining(record) else OPERATIONS if longer else STEPS
-            arms.append(Arm(name, record, evaluation, physics))
+            arms.append(Arm(_name(record, epochs[_key(record)]), record, evaluation, physics))
     return sorted(arms, key=lambda arm: (ARMS.index(arm.name), arm.events))
+
+
+def _name(record: Mapping[str, Any], epochs: int) -> str:
+    """Which arm a training is; ``epochs`` are those of the pretrained one."""
+    if _own_pretraining(record):
+        return _MODES[record["config"]["pretrained"].get("mode", "full")]
+    return OPERATIONS if int(record["config"]["epochs"]) > epochs else STEPS
 
 
 def without_arms(trainings: Sequence[Training]) -> list[Training]:
