@@ -201,7 +201,7 @@ def test_the_arms_of_the_transfer_question_differ_in_pretraining_and_epochs_alon
         configs = [study.training(name).as_dict() for name in arms]
         for config in configs:
             config.pop("pretrained")
-        assert all(config == configs[0] for config in configs)  # the epochs of the last follow from what the second cost
+        assert all(config == configs[0] for config in configs)  # before `spends`
         assert study.models[arms[2]].spends == arms[1]
         assert configs[0]["patience"] > 10 * configs[0]["epochs"], "equal steps need no early stopping"
         steps.append(-(-configs[0]["train_events"] // configs[0]["batch_size"]) * configs[0]["epochs"])
