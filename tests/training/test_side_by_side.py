@@ -67,7 +67,8 @@ def test_one_that_fails_does_not_stop_the_others(store: Path, tmp_path: Path) ->
 
 
 def test_asked_to_stop_all_stop_and_go_on_later(store: Path, tmp_path: Path) -> None:
-    jobs = jobs_in(tmp_path, store, ["epochs=400"], ["epochs=400"])
+    more = ["epochs=400", "workers=1"]
+    jobs = jobs_in(tmp_path, store, more, more)
 
     def end_of_time(done: int, planned: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)

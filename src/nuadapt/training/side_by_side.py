@@ -86,7 +86,7 @@ def _train(job: Job, threads: int, counts: Any, at: int) -> None:
     try:
         train(job.config, job.data, job.out, progress=progress)
     except NuadaptError:
-        raise SystemExit(1) from None
+        os._exit(1)  # a polite end would wait for reader processes, which leave requests to stop to us; they see us go
 
 
 def _leave_with_parent() -> None:
