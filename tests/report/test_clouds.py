@@ -19,6 +19,7 @@ from nuadapt.report import cloud_figures, clouds
 from nuadapt.report.lines import adaptation, lines_of_evaluations, scenes, settings_of
 from nuadapt.report.loading import Evaluation, Training, load_energies, load_evaluations
 from nuadapt.report.page import make_report
+from nuadapt.report.style import run_look
 
 FROZEN = {"checkpoint": "/runs/jets", "mode": "frozen"}
 TUNED = {"checkpoint": "/runs/jets/model.safetensors", "mode": "full"}
@@ -218,6 +219,16 @@ def test_loss_stands_over_updates_and_over_operations(trainings: list[Training])
         right.lines[0].get_xdata(), np.array([1, 2, 3]) * 100 * 300
     )  # epochs, events, operations
     assert right.get_xlabel() == "floating-point operations in training"
+
+
+def test_a_model_looks_the_same_in_all_figures_of_a_page(folders: list[Path], trainings: list[Training]) -> None:
+    order = ("another", "mlp-global", "pet2-small", "pet2-small, random weights", "pet2-small, frozen, from jets")
+    (scene,) = (replace(scene, order=order) for scene in scenes(load_energies(folders)))
+    drawn = errorbars(cloud_figures.energy_spread(scene).axes[0])
+    assert drawn["mlp-global"].lines[0].get_color() == run_look(1)["color"]
+    assert drawn["pet2-small"].lines[0].get_color() == run_look(2)["color"]
+    lines = cloud_figures.loss_by_compute(trainings, order).axes[0].lines
+    assert {line.get_color() for line in lines} == {run_look(place)["color"] for place in (1, 3, 4)}
 
 
 def test_losses_on_other_events_are_another_figure(trainings: list[Training]) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from nuadapt.report.lines import Line, Scene, lines_of_evaluations, lines_of_records
+from nuadapt.report.lines import Line, Scene, lines_of_evaluations, lines_of_records, places
 from nuadapt.report.loading import EnergyEvaluation, Evaluation, Training
 from nuadapt.report.style import add_label, baseline_look, new_figure, run_line, run_look, styled, title
 
@@ -54,10 +54,10 @@ def efficiency(signal: str, scene: Scene[Evaluation], physics: PhysicsOf) -> Fig
         cuts = _bins_of(first, quantity)
         edges = _clipped(np.array(cuts["edges"], dtype=float), window)
         _steps(ax, edges, [cuts["cuts"]], [cuts["cuts_interval"]], "cuts", baseline_look(0), asides[0])
-        for index, line in enumerate(lines):
+        for index, (look, line) in enumerate(zip(places(lines, scene.order), lines, strict=True)):
             mine = [_bins_of(physics[e.path][signal], quantity) for e in line.members]
             intervals = [b["model_interval"] for b in mine]
-            _steps(ax, edges, [b["model"] for b in mine], intervals, line.name, run_look(index), asides[index + 1])
+            _steps(ax, edges, [b["model"] for b in mine], intervals, line.name, run_look(look), asides[index + 1])
         ax.set(xlabel=words, xlim=(edges[0], edges[-1]))
         add_label(ax, simulated=scene.simulated)
     for ax in list(figure.axes)[len(quantities) :]:
@@ -77,7 +77,7 @@ def signal_roc(scene: Scene[Evaluation], physics: PhysicsOf) -> Figure:
     at = np.concatenate([[0], np.geomspace(1e-4, 1, 200)])
     for ax, signal in zip(figure.subplots(1, len(signals), squeeze=False)[0], signals, strict=True):
         lines = _lines_with(signal, scene, physics)
-        for index, line in enumerate(lines):
+        for index, line in zip(places(lines, scene.order), lines, strict=True):
             points = [e.curves.get(f"signal_{signal}", np.empty((0, 3))) for e in line.members]
             seeds = np.array([np.interp(at, p[:, 0], p[:, 1]) for p in points if len(p)])
             if len(seeds):
@@ -124,14 +124,15 @@ def energy_spread(scene: Scene[EnergyEvaluation], bins: str = "by_q3") -> Figure
     figure = new_figure(9.6, 4.8)
     left, right = figure.subplots(1, 2)
     others = scene.members[0].metrics["estimates"]
+    models = lines_of_evaluations(scene.members)
     lines = [
         (words, baseline_look(index), [others[name][bins]])
         for index, (name, words) in enumerate(ESTIMATES.items())
         if name in others
     ]
     lines += [
-        (line.name, run_look(index), [e.metrics["estimates"]["model"][bins] for e in line.members])
-        for index, line in enumerate(lines_of_evaluations(scene.members))
+        (line.name, run_look(look), [e.metrics["estimates"]["model"][bins] for e in line.members])
+        for look, line in zip(places(models, scene.order), models, strict=True)
     ]
     asides = _asides(len(lines))
     label, end = SPREADS[bins]
@@ -160,10 +161,11 @@ def energy_histograms(scene: Scene[EnergyEvaluation]) -> Figure:
     axes = figure.subplots(2, 2, sharex=True)
     first = scene.members[0].metrics["estimates"]
     grey = {"color": baseline_look(0)["color"], "linestyle": "-"}
+    models = lines_of_evaluations(scene.members)
     shown = [(ESTIMATES["calorimetric"], grey, [first["calorimetric"]])] if "calorimetric" in first else []
     shown += [
-        (line.name, run_line(index), [e.metrics["estimates"]["model"] for e in line.members])
-        for index, line in enumerate(lines_of_evaluations(scene.members))
+        (line.name, run_line(look), [e.metrics["estimates"]["model"] for e in line.members])
+        for look, line in zip(places(models, scene.order), models, strict=True)
     ]
     for at, ax in enumerate(axes.flat):
         for name, look, seeds in shown:
@@ -198,11 +200,15 @@ def with_cost(trainings: Sequence[Training]) -> dict[str, list[Training]]:
 
 
 @styled
-def loss_by_compute(trainings: Sequence[Training]) -> Figure:
-    """Validation loss against updates, and against the floating-point operations spent in training."""
+def loss_by_compute(trainings: Sequence[Training], order: Sequence[str] = ()) -> Figure:
+    """Validation loss against updates, and against the floating-point operations spent in training.
+
+    ``order``: names of all lines of the page, see :func:`nuadapt.report.lines.places`.
+    """
     figure = new_figure(9.6, 4.6)
     left, right = figure.subplots(1, 2, sharey=True)
-    for index, line in enumerate(lines_of_records(trainings, lambda run: run.record)):
+    lines = lines_of_records(trainings, lambda run: run.record)
+    for index, line in zip(places(lines, order), lines, strict=True):
         look = run_look(index) | {"linewidth": 1.2, "markersize": 5}
         for run in line.members:
             rows = [row for row in run.lines if "val_loss" in row]
@@ -213,6 +219,8 @@ def loss_by_compute(trainings: Sequence[Training]) -> Figure:
             left.plot([row["step"] for row in rows], loss, label=label, **look)
             right.plot([row["epoch"] * events * flops for row in rows], loss, **look)
     left.set(xlabel="updates", ylabel="validation loss", xscale="log")
+    left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # runs often stay within one decade
+    left.xaxis.set_major_formatter("{x:,.0f}")
     right.set(xlabel="floating-point operations in training", xscale="log")
     for ax in (left, right):
         ax.xaxis.set_minor_formatter(NullFormatter())  # within one decade its labels would run into each other

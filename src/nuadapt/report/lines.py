@@ -31,11 +31,13 @@ class Scene(Generic[T]):
     """Evaluations whose numbers may stand in one figure: the same events, asked the same question.
 
     ``name`` says which; it is empty if there are no others. ``simulated``: nuadapt's own simulation made the events.
+    ``order``: names of all lines of the page, see :func:`places`.
     """
 
     name: str
     members: tuple[T, ...]
     simulated: bool
+    order: tuple[str, ...] = ()
 
 
 def scenes(evaluations: Sequence[E]) -> list[Scene[E]]:
@@ -57,6 +59,12 @@ def lines_of_evaluations(evaluations: Sequence[E]) -> list[Line[E]]:
 def lines_of_records(members: Sequence[T], record: Callable[[T], Mapping[str, Any]]) -> list[Line[T]]:
     """Members by the settings of the trainings that their records tell of."""
     return _lines(members, lambda member: settings_of(record(member), ""))
+
+
+def places(lines: Sequence[Line[Any]], order: Sequence[str] = ()) -> list[int]:
+    """Which look each line has: the one of its name on the whole page, if that is known for all, else in turn."""
+    names = [line.name for line in lines]
+    return [order.index(name) for name in names] if set(names) <= set(order) else list(range(len(names)))
 
 
 def training_of(evaluation: AnyEvaluation) -> dict[str, Any]:

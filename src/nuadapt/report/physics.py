@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nuadapt.report import cloud_figures, clouds, transfer
 from nuadapt.report.clouds import Rows
-from nuadapt.report.lines import Scene, scenes
+from nuadapt.report.lines import Scene, lines_of_evaluations, lines_of_records, scenes
 from nuadapt.report.loading import EnergyEvaluation, Evaluation, Training
 from nuadapt.report.style import Picture, picture, title
 
@@ -45,18 +45,35 @@ def physics_section(
         return None
     physics = {e.path: of for e, of in found}
     pictures = []
-    for index, scene in enumerate(scenes([e for e, _ in found])):
+    selections, of_all_energies = scenes([e for e, _ in found]), scenes(scored)
+    costly = cloud_figures.with_cost(transfer.without_arms(trainings))
+    order = _order(selections, of_all_energies, costly.values())
+    for index, scene in enumerate(replace(scene, order=order) for scene in selections):
         pictures += [_picture(drawn, scene, index, place) for drawn in _of_selections(scene, physics)]
-    for index, of_energies in enumerate(scenes(scored)):
+    for index, of_energies in enumerate(replace(scene, order=order) for scene in of_all_energies):
         pictures += [_picture(drawn, of_energies, index, place) for drawn in _of_energies(of_energies)]
     words = "One line per training; a multiplication and an addition are two operations, frozen parts are not counted."
-    for task, runs in cloud_figures.with_cost(transfer.without_arms(trainings)).items():
+    for task, runs in costly.items():
         name = f"loss-compute-{''.join(c if c.isalnum() or c == '_' else '-' for c in task)}"
-        pictures.append(picture(cloud_figures.loss_by_compute(runs), place / name, f"Loss and compute, {task}", words))
+        pictures.append(
+            picture(cloud_figures.loss_by_compute(runs, order), place / name, f"Loss and compute, {task}", words)
+        )
     if arms:
         pictures.append(picture(transfer.figure(arms), place / "transfer", "Pretraining", transfer.words(arms)))
     headings, held = clouds.coverage_table(scored)
     return Physics(clouds.signal_rows(found), clouds.energy_rows(scored), headings, held, transfer.rows(arms), pictures)
+
+
+def _order(
+    selections: Sequence[Scene[Evaluation]],
+    energies: Sequence[Scene[EnergyEvaluation]],
+    trainings: Iterable[Sequence[Training]],
+) -> tuple[str, ...]:
+    """Names of all lines: a model looks the same in all figures of the page."""
+    names = [line.name for scene in selections for line in lines_of_evaluations(scene.members)]
+    names += [line.name for of in energies for line in lines_of_evaluations(of.members)]
+    names += [line.name for runs in trainings for line in lines_of_records(runs, lambda run: run.record)]
+    return tuple(dict.fromkeys(names))
 
 
 def _picture(drawn: Drawn, scene: Scene[Any], index: int, place: Path) -> Picture:
