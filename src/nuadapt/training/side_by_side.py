@@ -86,7 +86,7 @@ def _train(job: Job, threads: int, counts: Any, at: int) -> None:
     try:
         train(job.config, job.data, job.out, progress=progress)
     except NuadaptError:
-        os._exit(1)  # a polite end would wait for reader processes, which leave requests to stop to us; they see us go
+        _leave()
 
 
 def _leave_with_parent() -> None:
@@ -94,7 +94,13 @@ def _leave_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        _leave()
+
+
+def _leave() -> None:
+    """End this process, whose work is saved. A polite end would wait for its reader processes, which leave requests to
+    stop to it; when it is gone they see that and go."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
