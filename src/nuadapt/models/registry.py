@@ -31,6 +31,7 @@ from nuadapt.settings import read_yaml
 FAMILIES: dict[str, str] = {
     "siamese-cnn": "nuadapt.models.siamese_cnn",
     "vit": "nuadapt.models.vit",
+    "vit-pretraining": "nuadapt.models.vit_pretraining",
     "hub-vit": "nuadapt.models.hub_vit",
     "vlm": "nuadapt.models.vlm.family",
     "mlp-global": "nuadapt.models.mlp",

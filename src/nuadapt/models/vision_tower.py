@@ -120,7 +120,7 @@ def encode(tower: SmolVLMVisionTransformer, pixels: Tensor, keep: Tensor) -> Ten
     embedded = _embed(tower, pixels, keep)  # (K, D)
     first = F.pad(keep.sum(dim=1).cumsum(0), (1, 0))  # where the patches of each image begin
     encoded, places = [], []
-    for rows, valid in _groups(keep):
+    for rows, valid in groups(keep):
         place = first[rows][:, None] + torch.arange(valid.shape[1], device=keep.device)  # (g, T)
         hidden = embedded[place.clamp_max(len(embedded) - 1)]  # (g, T, D); what is not valid is padding
         hide = hidden.new_zeros(valid.shape).masked_fill(~valid, torch.finfo(hidden.dtype).min)[:, None, None]
@@ -146,7 +146,7 @@ def on_grid(features: Tensor, keep: Tensor) -> Tensor:
     return grid.index_put(keep.nonzero(as_tuple=True), features)
 
 
-def _groups(keep: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def groups(keep: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Images of similar length together: ``rows`` (g,), and ``valid`` (g, T): which of T places hold a patch."""
     counts = keep.sum(dim=1)
     for rows in torch.split(counts.argsort(descending=True, stable=True), GROUP):

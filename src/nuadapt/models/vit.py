@@ -8,6 +8,7 @@ summaries (:mod:`nuadapt.models.targets`), where the events have it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +17,12 @@ from torch import Tensor, nn
 
 from nuadapt.errors import ConfigError, DataError
 from nuadapt.models.loss import weighted_cross_entropy
+from nuadapt.models.run import check_fit, read_tensors
 from nuadapt.models.targets import TARGET_NAMES
 from nuadapt.models.vision_tower import encode, new_tower, occupied, resized, tower_config
+
+#: How the names of tensors begin that only pretraining has (:mod:`nuadapt.models.vit_pretraining`).
+FILLER = "filler."
 
 
 class ViT(nn.Module):
@@ -48,21 +53,28 @@ class ViT(nn.Module):
         Raises:
             DataError: other number of views than the model was built for.
         """
-        if pixels.ndim != 4 or pixels.shape[1] != self.n_views:
-            raise DataError(f"pixels have shape {tuple(pixels.shape)}", expected=f"(events, {self.n_views}, H, W)")
+        self.check(pixels)
         images = resized(pixels.flatten(0, 1), self.side)  # (B * V, side, side)
         seen = images if shown is None else resized(shown.flatten(0, 1), self.side)
         keep = occupied(seen, self.patch, self.occupied_above)
         return encode(self.tower, images, keep), keep
 
-    def summary(self, pixels: Tensor, shown: Tensor | None = None) -> Tensor:
-        """Joint summary of all views, (B, head_width)."""
-        features, keep = self.features(pixels, shown)
+    def check(self, pixels: Tensor) -> None:
+        """Whether these are views of events.
+
+        Raises:
+            DataError: other number of views than the model was built for.
+        """
+        if pixels.ndim != 4 or pixels.shape[1] != self.n_views:
+            raise DataError(f"pixels have shape {tuple(pixels.shape)}", expected=f"(events, {self.n_views}, H, W)")
+
+    def summary(self, features: Tensor, keep: Tensor) -> Tensor:
+        """Joint summary of all views (B, head_width) from what :meth:`features` gives."""
         image = keep.nonzero(as_tuple=True)[0]  # (K,)
         blank = features.new_zeros(len(keep), features.shape[1])
         mean = blank.index_add(0, image, features) / keep.sum(dim=1, keepdim=True)  # (B * V, D)
         largest = blank.scatter_reduce(0, image[:, None].expand_as(features), features, "amax", include_self=False)
-        joined: Tensor = self.head(torch.cat([mean, largest], dim=1).reshape(len(pixels), -1))
+        joined: Tensor = self.head(torch.cat([mean, largest], dim=1).reshape(len(keep) // self.n_views, -1))
         return joined
 
     def forward(
@@ -89,7 +101,17 @@ class ViT(nn.Module):
         Raises:
             DataError: other number of views than the model was built for.
         """
-        summary = self.summary(pixels, shown)
+        return self.answer(self.summary(*self.features(pixels, shown)), labels, weight, total, targets)
+
+    def answer(
+        self,
+        summary: Tensor,
+        labels: Tensor | None,
+        weight: Tensor | None,
+        total: Tensor | None,
+        targets: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """What :meth:`forward` gives, from the summaries (B, head_width)."""
         logits: Tensor = self.classifier(summary).float()
         if labels is None:
             return {"logits": logits}
@@ -119,3 +141,16 @@ def build(
         ConfigError: impossible numbers of views or classes.
     """
     return ViT(preset, n_views, len(classes), label_smoothing)
+
+
+def start(model: ViT, run: Path) -> None:
+    """Take the weights of a finished run of the same architecture, or of one that pretrained it.
+
+    Raises:
+        InputFileError: no such run, or one of another shape.
+    """
+    weights = run / "model.safetensors"
+    given = read_tensors(weights, next_step="Give the folder of a finished 'nuadapt train' or 'nuadapt pretrain' run")
+    mine = {name: tensor for name, tensor in given.items() if not name.startswith(FILLER)}
+    check_fit(model.state_dict(), mine, weights, described_by="the preset")
+    model.load_state_dict(mine)
