@@ -138,6 +138,32 @@ def test_several_processes_share_uploads(place: Path, making: ModuleType, mutati
             assert answer.status_code == 200
 
 
+def processes_of(parent: int) -> list[int]:
+    """Processes that ``parent`` started, and those that they started."""
+    mine = [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    return mine + [further for process in mine for further in processes_of(process)]
+
+
+def lives(process: int) -> bool:
+    """Whether it runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_killed_it_leaves_no_process_behind(place: Path, making: ModuleType) -> None:
+    with served(*words_for(place, making), "--workers", 2) as (process, _):
+        started = processes_of(process.pid)
+        assert len(started) >= 2
+        process.kill()
+    end = time.monotonic() + _PATIENCE
+    while any(map(lives, started)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(lives, started))
+
+
 def test_a_taken_port_is_said(place: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Two long trainings at once, in a process that a test kills: ``STORE OUT``; prints the numbers of its processes."""
+"""Two long trainings at once, in a process that a test ends: ``STORE OUT [WORDS]``; prints their numbers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def tell(done: int, planned: int) -> None:
 
 
 if __name__ == "__main__":
-    store, out = map(Path, sys.argv[1:])
-    words = ["preset=siamese-cnn-small", "input.coarsen=1", "batch_size=16", "workers=0", "epochs=4000"]
+    store, out = map(Path, sys.argv[1:3])
+    words = ["preset=siamese-cnn-small", "input.coarsen=1", "batch_size=16", "workers=0", "epochs=4000", *sys.argv[3:]]
     train_all([Job(load_recipe("cnn-smoke", words), store, out / name) for name in "ab"], progress=tell)

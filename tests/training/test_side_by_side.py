@@ -81,6 +81,24 @@ def test_asked_to_stop_all_stop_and_go_on_later(store: Path, tmp_path: Path) -> 
     assert any(RunFolder(job.out).latest() for job in jobs)
 
 
+def test_stopped_they_leave_nothing_for_python_to_complain_of(store: Path, tmp_path: Path) -> None:
+    place = Path(__file__).parent
+    child = subprocess.Popen(
+        [sys.executable, place / "side_by_side_child.py", store, tmp_path, "workers=1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()  # they are at work
+        child.terminate()
+        said = child.stderr.read()
+    assert "trainings were asked to stop" in said
+    assert "Warning" not in said  # of semaphores that a process left, which Python prints at its end
+
+
 def test_a_killed_command_leaves_no_training_behind(store: Path, tmp_path: Path) -> None:
     place = Path(__file__).parent
     child = subprocess.Popen(

@@ -247,9 +247,10 @@ def pretrain(
     out_dir: Out,
     words: Words = None,
 ) -> None:
-    """Pretrain a model of particle clouds: to tell classes apart, and to take noise off tokens.
+    """Pretrain a model: of particle clouds by classes and by taking noise off tokens, of pixel maps by hidden patches.
 
-    The run folder is what pretrained.checkpoint of 'nuadapt train' takes. A run that was interrupted goes on.
+    The run folder is what pretrained.checkpoint of 'nuadapt train' takes, or for pixel maps start_from. A run that was
+    interrupted goes on.
     """
     from nuadapt.training.config import load_pretraining
     from nuadapt.training.fit import train as fit
@@ -439,7 +440,9 @@ def serve(
 
 @app.command()
 def reproduce(
-    study: Annotated[str, typer.Argument(help="Name of the study (cnn, vlm), or a YAML file.", show_default=False)],
+    study: Annotated[
+        str, typer.Argument(help="Name of the study (cnn, minerva, vlm), or a YAML file.", show_default=False)
+    ],
     scale: Annotated[Scale, typer.Option(help="smoke: minutes; laptop: hours; paper: as published.")],
     out_dir: Out,
     trial: Annotated[

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from nuadapt.report import cloud_figures, clouds, transfer
 from nuadapt.report.clouds import Rows
 from nuadapt.report.lines import Scene, lines_of_evaluations, lines_of_records, scenes
-from nuadapt.report.loading import EnergyEvaluation, Evaluation, Training
+from nuadapt.report.loading import EnergyEvaluation, Evaluation, Training, file_name
 from nuadapt.report.style import Picture, picture, title
 
 _SEEDS = "Bands: lowest to highest of several seeds."
@@ -54,7 +54,7 @@ def physics_section(
         pictures += [_picture(drawn, of_energies, index, place) for drawn in _of_energies(of_energies)]
     words = "One line per training; a multiplication and an addition are two operations, frozen parts are not counted."
     for task, runs in costly.items():
-        name = f"loss-compute-{''.join(c if c.isalnum() or c == '_' else '-' for c in task)}"
+        name = f"loss-compute-{file_name(task)}"
         pictures.append(
             picture(cloud_figures.loss_by_compute(runs, order), place / name, f"Loss and compute, {task}", words)
         )

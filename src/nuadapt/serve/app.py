@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import mimetypes
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from nuadapt import __version__
 from nuadapt.errors import NuadaptError
+from nuadapt.processes import leave_with_parent
 from nuadapt.serve import routes
 from nuadapt.serve.problems import Busy, NotThere, ServiceError, problem, status_of
 from nuadapt.serve.security import Guard
@@ -61,7 +63,8 @@ def create_app(settings: ServeSettings) -> Guard:
 
 
 def app_from_environment() -> Guard:
-    """The service in a worker process, from the file that its parent wrote."""
+    """The service in a worker process, from the file that its parent wrote. It ends with the parent."""
+    leave_with_parent(signal.SIGTERM)
     return create_app(settings_from_environment())
 
 

@@ -7,7 +7,6 @@ two. Results are those of a training with as many threads; GPUs are shared by al
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from nuadapt.errors import NuadaptError, StoppedEarly
+from nuadapt.processes import leave_with_parent
 from nuadapt.training.config import TrainingConfig
 from nuadapt.training.data import Data
 from nuadapt.training.engine import Progress
@@ -77,7 +77,7 @@ def _in_processes(jobs: Sequence[Job], progress: Progress | None) -> None:
 def _train(job: Job, threads: int, counts: Any, at: int) -> None:
     """One training, in its process. Its errors are left to the parent, which asks again."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal to all: the parent passes it on as a request to stop
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    leave_with_parent(signal.SIGKILL)  # it must not write where the next call goes on
     torch.set_num_threads(threads)
 
     def progress(done: int, planned: int) -> None:
@@ -86,21 +86,14 @@ def _train(job: Job, threads: int, counts: Any, at: int) -> None:
     try:
         train(job.config, job.data, job.out, progress=progress)
     except NuadaptError:
-        _leave()
+        _end_readers()
 
 
-def _leave_with_parent() -> None:
-    """A killed parent must not leave processes behind that write where the next call goes on."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        _leave()
-
-
-def _leave() -> None:
-    """End this process, whose work is saved. A polite end would wait for its reader processes, which leave requests to
-    stop to it; when it is gone they see that and go."""
-    os.kill(os.getpid(), signal.SIGKILL)
+def _end_readers() -> None:
+    """Kill the reader processes of this one, which leave requests to stop to it: its end would wait for them."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the loader takes a killed reader for an error
+    for reader in multiprocessing.active_children():
+        reader.kill()
 
 
 @contextmanager
