@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +248,36 @@ def test_the_command(folder: Path, jets: Path, tmp_path: Path) -> None:
 def test_only_models_that_pretrain_are_pretrained() -> None:
     with pytest.raises(ConfigError, match="pet2-small-pretraining"):
         load_pretraining("pion-smoke")
+
+
+VISION = {
+    "image_size": 32,
+    "patch_size": 8,
+    "stem": [[4, 0], [8, 0], [8, 0]],
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+
+
+def test_hidden_patches_are_filled_in_and_a_classifier_goes_on(make_store: Callable[..., Path], tmp_path: Path) -> None:
+    data = make_store(n=240, side=32)
+    shape = {"vision": VISION, "head_width": 16}
+    (tmp_path / "masked.yaml").write_text(json.dumps({"base": "vit-pretraining"} | shape))
+    (tmp_path / "vit.yaml").write_text(json.dumps({"base": "vit"} | shape))
+    words = ["input.coarsen=1", "batch_size=16", "precision=float32", "workers=0", "optimizer.lr=3e-3"]
+    masked, run = tmp_path / "masked", tmp_path / "run"
+    asked = ["pretrain", "masked-smoke", "--data", str(data), "--out", str(masked)]
+    result = CliRunner().invoke(app, [*asked, *words, "epochs=8", f"preset={tmp_path / 'masked.yaml'}"])
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (masked / "log.jsonl").read_text().splitlines()]
+    checks = [line for line in lines if "val_loss" in line]
+    assert checks[-1]["val_further"] < 0.8 * checks[0]["val_further"]
+    asked = ["train", "vit-smoke", "--data", str(data), "--out", str(run)]
+    more = ["epochs=1", "auxiliary=false", f"preset={tmp_path / 'vit.yaml'}", f"start_from={masked}"]
+    result = CliRunner().invoke(app, [*asked, *words, *more])
+    assert result.exit_code == 0, result.output
+    names = {name.partition(".")[0] for name in load_file(run / "model.safetensors")}
+    assert names == {"tower", "head", "classifier", "auxiliary"}
+    assert f"from the run `{masked}`" in (run / "README.md").read_text()

@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -79,12 +79,14 @@ def _train(job: Job, threads: int, counts: Any, at: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal to all: the parent passes it on as a request to stop
     leave_with_parent(signal.SIGKILL)  # it must not write where the next call goes on
     torch.set_num_threads(threads)
+    # With a core for each training a process that reads for one takes it from another.
+    config = replace(job.config, workers=0) if threads == 1 else job.config
 
     def progress(done: int, planned: int) -> None:
         counts[2 * at], counts[2 * at + 1] = done, planned
 
     try:
-        train(job.config, job.data, job.out, progress=progress)
+        train(config, job.data, job.out, progress=progress)
     except NuadaptError:
         _end_readers()
 
