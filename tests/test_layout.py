@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: Rooms by level: a room imports from lower levels and from itself. Rooms of one level do not know each other.
 LEVELS = (
-    ("errors", "record", "settings", "terminal"),
+    ("errors", "processes", "record", "settings", "terminal"),
     ("events",),
     ("sources", "models"),
     ("training",),
