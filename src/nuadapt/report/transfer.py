@@ -138,9 +138,12 @@ def figure(arms: Sequence[Arm]) -> Figure:
         level = np.mean([arm.physics[signal]["random_precision"] for arm in arms])
         ax.axhline(float(level), color="#94a4a2", linewidth=0.8, linestyle="--", label="guessing")
         ax.set(xscale="log", xlabel="training events", ylabel=f"average precision, {title(signal)}")
-        low, high = ax.get_ylim()
-        ax.set_ylim(low, high + 0.45 * (high - low))
+        sizes = sorted({arm.events for arm in arms})
+        ax.set_xticks(sizes, [f"{events:,}" for events in sizes])
+        ax.set_xticks([], minor=True)  # their labels would run into each other
         add_label(ax, simulated=True)
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(low, high + 0.45 * (high - low))
     axes[0].legend(loc="upper left", fontsize=9)
     return made
 
