@@ -245,6 +245,19 @@ def test_the_command(folder: Path, jets: Path, tmp_path: Path) -> None:
     assert train_events == sum(len(prepare(path, tiny(folder)).train.rows) for path in (jets, second))
 
 
+def test_clouds_are_read_once_for_all_epochs(folder: Path, jets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny(folder)
+    sample = prepare(jets, config).train
+    events = CloudDataset(jets, sample, CloudInput.of(SPEC))
+    draws = [Draw(at, 0) for at in range(len(sample.rows))]
+    first, read = events.__getitems__(draws), EventStore.read
+    asked: list[object] = []
+    monkeypatch.setattr(EventStore, "read", lambda store, rows: asked.append(rows) or read(store, rows))
+    again = events.__getitems__(draws)
+    assert not asked
+    assert all((first[name] == again[name]).all() for name in first)
+
+
 def test_only_models_that_pretrain_are_pretrained() -> None:
     with pytest.raises(ConfigError, match="pet2-small-pretraining"):
         load_pretraining("pion-smoke")

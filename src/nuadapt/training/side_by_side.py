@@ -80,7 +80,8 @@ def _train(job: Job, threads: int, counts: Any, at: int) -> None:
     leave_with_parent(signal.SIGKILL)  # it must not write where the next call goes on
     torch.set_num_threads(threads)
     # With a core for each training a process that reads for one takes it from another.
-    config = replace(job.config, workers=0) if threads == 1 else job.config
+    own = threads == 1 and not torch.cuda.is_available()
+    config = replace(job.config, workers=0) if own else job.config
 
     def progress(done: int, planned: int) -> None:
         counts[2 * at], counts[2 * at + 1] = done, planned
