@@ -206,6 +206,16 @@ def test_an_event_of_one_patch_has_nothing_hidden_and_no_loss() -> None:
     found["loss"].backward()
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("training", [False, True])
+def test_it_fills_in_under_autocast(training: bool) -> None:
+    model, labels = masked().train(training), torch.arange(6) % 3
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(events(), labels=labels)
+    assert found["filling"].dtype == torch.float32
+    assert found["loss"].isfinite()
+
+
 def test_no_class_reaches_the_tower() -> None:
     model, labels = masked().train(), torch.arange(6) % 3
     targets = torch.rand(6, len(TARGET_NAMES))

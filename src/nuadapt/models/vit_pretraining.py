@@ -57,7 +57,7 @@ class Filler(nn.Module):
             x = grid[at]
             for layer in self.layers:
                 x = layer(x, src_key_padding_mask=~valid)
-            filled = filled.index_put(at, x)
+            filled = filled.index_put(at, x.to(filled.dtype))  # layers may answer in the precision of autocast
         pixels: Tensor = self.out(filled[hidden])
         return pixels
 
