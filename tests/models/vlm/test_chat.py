@@ -20,17 +20,23 @@ from nuadapt.models.vlm.prompts import Prompt
 from .conftest import WORDS
 from .tiny_chats import PRESETS, TEMPLATE, backbone
 
+SHARED = ("idefics3", "qwen2.5-vl")
 PROMPT = Prompt("tiny", "w1 w2", "w3 w4 w5", "w6", ("w10 w11", "w10 w12 w13", "w14"))
 
 
-def make(kind: str = "mllama", mode: str | None = None, prompt: Prompt = PROMPT, spread: float = 0.3) -> ChatClassifier:
-    given = backbone(kind)
+def make(
+    kind: str = "mllama", mode: str | None = None, prompt: Prompt = PROMPT, spread: float = 0.3, solved: int = 0
+) -> ChatClassifier:
+    given, examples = backbone(kind), (solved, 2, 28, 28) if solved else ()
     adapted = adapt(given.model, given.preset.adapter)
     torch.manual_seed(5)
     for name, parameter in adapted.named_parameters():
         if "lora_" in name:
             nn.init.normal_(parameter, std=spread)
-    return ChatClassifier(given, adapted, prompt, ("xz", "yz"), view_mode=mode).eval()  # type: ignore[arg-type]
+    model = ChatClassifier(given, adapted, prompt, ("xz", "yz"), view_mode=mode, examples=examples)  # type: ignore[arg-type]
+    if model.examples is not None:
+        model.examples.uniform_()
+    return model.eval()
 
 
 @pytest.fixture(params=list(PRESETS))
@@ -68,6 +74,77 @@ def test_scores_do_not_depend_on_what_is_padded(kind: str, monkeypatch: pytest.M
     assert (model.inputs(images)["attention_mask"] == 0).sum() > 0
     one_by_one = torch.cat([model.score_labels(image[None]).log_p() for image in images])
     torch.testing.assert_close(together, one_by_one, atol=1e-4, rtol=0)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that lists the shapes of all tokens which a model reads from now on."""
+
+    def watch(model: ChatClassifier) -> list[tuple[int, ...]]:
+        seen: list[tuple[int, ...]] = []
+        plain = model.model.model.forward
+
+        def forward(**given: Any) -> Any:
+            seen.append(tuple(given["input_ids"].shape))
+            return plain(**given)
+
+        monkeypatch.setattr(model.model.model, "forward", forward)
+        return seen
+
+    return watch
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("solved", [0, 3])
+def test_the_common_beginning_is_read_once(kind: str, solved: int, read: Any) -> None:
+    model, images = make(kind, solved=solved), pixels(4)
+    whole = model.inputs(images)["input_ids"].shape[1]
+    expected = [[brute_force(model, image, ending) for ending in model.endings] for image in images]
+    seen = read(model)
+    together = torch.cat([model.score_labels(images[:3]).log_p(), model.score_labels(images[3:]).log_p()])
+    np.testing.assert_allclose(together.numpy(), expected, atol=1e-4)
+    labels, fed = len(model.endings), max(map(len, model.endings)) - 1
+    if model.shares:
+        (_, begin) = seen[0]
+        assert seen == [(1, begin), (3, whole - begin), (3 * labels, fed), (1, whole - begin), (labels, fed)]
+        assert begin > (whole / 2 if solved else 5)
+    else:
+        assert seen == [(3, whole), (3 * labels, fed), (1, whole), (labels, fed)]
+
+
+@torch.no_grad()
+def test_a_beginning_read_with_other_weights_is_forgotten(kind: str) -> None:
+    model, other, images = make(kind), make(kind, spread=0.5), pixels(2)
+    model.score_labels(images)
+    model.load_state_dict(other.state_dict())
+    torch.testing.assert_close(model.score_labels(images).log_p(), other.score_labels(images).log_p())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", SHARED, indirect=True)
+def test_a_beginning_that_ends_otherwise_on_its_own_is_not_shared(
+    kind: str, monkeypatch: pytest.MonkeyPatch, read: Any
+) -> None:
+    """As with tokenizers that join words at the seam."""
+    model, images = make(kind), pixels(2)
+    plain = model.score_labels(images).log_p()
+    model.train().eval()
+    monkeypatch.setattr("nuadapt.models.vlm.chat.halves", lambda text, *_: (text.split(" w5")[0], text.split(" w5")[1]))
+    seen = read(model)
+    torch.testing.assert_close(model.score_labels(images).log_p(), plain, atol=1e-4, rtol=0)
+    assert [batch for batch, _ in seen] == [2, 2 * len(model.endings)]
+
+
+@torch.no_grad()
+def test_words_in_front_of_a_picture_depend_on_it_in_mllama_alone(kind: str) -> None:
+    """Why Mllama shares no beginning."""
+    model, (one, other) = make(kind), pixels(2)
+    states = [
+        model.model.model(**model.inputs(image[None]), output_hidden_states=True).last_hidden_state
+        for image in (one, other)
+    ]
+    same = torch.allclose(states[0][:, :5], states[1][:, :5], atol=1e-6)
+    assert same == model.shares == (kind in SHARED)
 
 
 @torch.no_grad()

@@ -1,6 +1,8 @@
 """Any chat model of transformers as a classifier, behind its own processor and chat template.
 
-The prompt of an event is evaluated once; labels go on from its keys and values. Images are drawn when asked for.
+What all conversations begin with is evaluated once for all events, where the model allows it
+(:mod:`nuadapt.models.vlm.beginning`), the rest of an event's prompt once; labels go on from its keys and values. Images
+are drawn when asked for.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from torch import Tensor
 
 from nuadapt.errors import ConfigError, nearest, require
 from nuadapt.models.vlm.backbones import Backbone, ViewMode
+from nuadapt.models.vlm.beginning import SHARING, Beginning, halves, positions, read
 from nuadapt.models.vlm.classifier import LONGEST_REASON, VLMClassifier, padded
 from nuadapt.models.vlm.constrained import Form
 from nuadapt.models.vlm.label_tree import LabelScores
 from nuadapt.models.vlm.prompts import Prompt
+from nuadapt.models.vlm.sequences import repeated
 
 #: Some templates tell today's date, and answers must not depend on the day: it is always that of Llama 3.2's own.
 _TODAY = "26 Jul 2024"
@@ -105,16 +109,34 @@ class ChatClassifier(VLMClassifier):
 
     def inputs(self, pixels: Tensor, *, answering: bool = True) -> dict[str, Tensor]:
         """What the model reads of a batch, padded on the left, up to the user's turn or the beginning of the answer."""
+        solved, pictures = self._solved(), self._pictures(pixels)
+        made = self._processed(self._texts(pixels, pictures), [[*solved, *own] for own in pictures])
+        return self._answering(made) if answering else made
+
+    def _solved(self) -> list[Any]:
+        """Pictures of the examples."""
         before = self.examples.cpu().numpy() if self.examples is not None else ()
-        solved = [picture for event in before for picture in shown(event, self.view_mode)]
-        pictures = [[*solved, *shown(event, self.view_mode)] for event in pixels.detach().cpu().numpy()]
-        each = len(pictures[0]) // (len(before) + 1)  # pictures of one event
-        texts = [self.conversation(each, note) for note in self.notes(pixels)]
-        made = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt", add_special_tokens=False)
+        return [picture for event in before for picture in shown(event, self.view_mode)]
+
+    def _pictures(self, pixels: Tensor) -> list[list[Any]]:
+        """Pictures of each event."""
+        return [shown(event, self.view_mode) for event in pixels.detach().cpu().numpy()]
+
+    def _texts(self, pixels: Tensor, pictures: list[list[Any]]) -> list[str]:
+        """The conversation about each event."""
+        return [self.conversation(len(own), note) for own, note in zip(pictures, self.notes(pixels), strict=True)]
+
+    def _processed(self, texts: list[str], pictures: list[list[Any]]) -> dict[str, Tensor]:
+        """Inputs of the model by its own processor."""
+        images = pictures if any(pictures) else None
+        made = self.processor(text=texts, images=images, padding=True, return_tensors="pt", add_special_tokens=False)
         device = next(self.model.parameters()).device
-        inputs = {name: value.to(device) for name, value in made.items() if isinstance(value, Tensor)}
-        begin = [self.numbers(self.prompt.answer)] * len(pictures)
-        return longer(inputs, padded(begin, 0, device)) if answering else inputs
+        return {name: value.to(device) for name, value in made.items() if isinstance(value, Tensor)}
+
+    def _answering(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs with the beginning of the answer behind them."""
+        ids = inputs["input_ids"]
+        return longer(inputs, padded([self.numbers(self.prompt.answer)] * len(ids), 0, ids.device))
 
     def conversation(self, pictures: int, note: str) -> str:
         """The text up to the answer, with marks for the ``pictures`` of an event; ``note`` is told of the last one.
@@ -165,8 +187,7 @@ class ChatClassifier(VLMClassifier):
 
     def score_labels(self, pixels: Tensor, shown: Tensor | None = None) -> LabelScores:
         """See :class:`VLMClassifier`; the prompt once, then all labels on its keys and values. It looks everywhere."""
-        inputs = self.inputs(pixels)
-        first = self._forward(1, **inputs, use_cache=True)
+        first, inputs, places = self._asked(pixels)
         fed = [label[:-1] for label in self.endings]  # the last token of a label is only looked up
         n_labels, device = len(fed), inputs["input_ids"].device
         batch = len(inputs["input_ids"])
@@ -177,7 +198,7 @@ class ChatClassifier(VLMClassifier):
             cache = first.past_key_values
             cache.batch_repeat_interleave(n_labels)
             seen = {n: v.repeat_interleave(n_labels, dim=0) for n, v in inputs.items() if n in _LATER}
-            given = _continued(seen, tokens, real, getattr(self.model.model, "rope_deltas", None))
+            given = _continued(seen, tokens, real, places.repeat_interleave(n_labels, dim=-2))
             later = self.model(**given, past_key_values=cache, use_cache=True).logits
             later = later.unflatten(0, (batch, n_labels))  # (B, L, K, vocabulary)
             logits = [[first.logits[:, -1], *later[:, i, : len(label)].unbind(1)] for i, label in enumerate(fed)]
@@ -188,6 +209,48 @@ class ChatClassifier(VLMClassifier):
             ),
             self.tree.labels,
         )
+
+    def _asked(self, pixels: Tensor) -> tuple[Any, dict[str, Tensor], Tensor]:
+        """The pass over a batch's prompts, behind the common beginning if it can be shared.
+
+        Returns:
+            What the model gives of the last place, what it was given, and the positions (.., B, T) of that.
+        """
+        begun = self.kept(lambda: self._beginning(pixels[:1])) if self.shares else None
+        if begun is None:
+            inputs = self.inputs(pixels)
+            places = positions(self.model, inputs)
+            return self._forward(1, **inputs, position_ids=places, use_cache=True), inputs, places
+        pictures = self._pictures(pixels)
+        mark, solved = self.processor.image_token, len(self._solved())
+        ends = [halves(text, mark, solved)[1] for text in self._texts(pixels, pictures)]
+        own = self._answering(self._processed(ends, pictures))
+        places = begun.next + positions(self.model, own)
+        mask = own["attention_mask"]
+        own["attention_mask"] = torch.cat([mask.new_ones(len(mask), begun.length), mask], dim=1)
+        cache = repeated(begun.cache, len(mask))
+        return self._forward(1, **own, position_ids=places, past_key_values=cache, use_cache=True), own, places
+
+    @property
+    def shares(self) -> bool:
+        """Whether events can share their common beginning."""
+        return self.model.config.model_type in SHARING
+
+    def _beginning(self, pixels: Tensor) -> Beginning | None:
+        """The common beginning, evaluated; none if its tokens are not those of a whole conversation about ``pixels``.
+
+        A tokenizer may join what stands at the seam, or a text hold the mark of a picture.
+        """
+        solved, (pictures,) = self._solved(), self._pictures(pixels)
+        (text,) = self._texts(pixels, [pictures])
+        begin, end = halves(text, self.processor.image_token, len(solved))
+        whole = self._processed([text], [[*solved, *pictures]])["input_ids"]
+        if text.count(self.processor.image_token) != len(solved) + len(pictures):
+            return None
+        parts = [self._processed([begin], [solved]), self._processed([end], [pictures])]
+        if not torch.equal(torch.cat([part["input_ids"] for part in parts], dim=1), whole):
+            return None
+        return read(self.model, parts[0])
 
     @torch.inference_mode()
     def say(
@@ -245,14 +308,11 @@ def longer(inputs: dict[str, Tensor], tokens: Tensor, real: Tensor | None = None
     return grown
 
 
-def _continued(
-    seen: dict[str, Tensor], tokens: Tensor, real: Tensor, deltas: Tensor | None = None
-) -> dict[str, Tensor]:
-    """Inputs of a pass that goes on from a cache; ``deltas`` (B / n, 1) is what Qwen counts pictures short by."""
+def _continued(seen: dict[str, Tensor], tokens: Tensor, real: Tensor, places: Tensor) -> dict[str, Tensor]:
+    """Inputs of a pass over ``tokens`` (B, K) that goes on from a cache, whose positions were ``places`` (.., B, T)."""
     inputs = {"input_ids": tokens, "attention_mask": torch.cat([seen["attention_mask"], real], dim=1)}
     if "cross_attention_mask" in seen:
         inputs["cross_attention_mask"] = seen["cross_attention_mask"][:, -1:].expand(-1, tokens.shape[1], -1, -1)
-    if deltas is not None:  # the library's own count is of the whole mask, and is cut in ``generate`` only
-        places = inputs["attention_mask"].cumsum(-1)[:, -tokens.shape[1] :] - 1  # (B, K)
-        inputs["position_ids"] = (places + deltas.repeat_interleave(len(tokens) // len(deltas), 0)).expand(3, -1, -1)
+    # The last token of a prompt is a word, and words follow one another by one in every way of counting.
+    inputs["position_ids"] = places[..., -1:] + 1 + torch.arange(tokens.shape[1], device=tokens.device)
     return inputs

@@ -9,9 +9,9 @@ behind its own processor (:mod:`nuadapt.models.vlm.chat`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,8 @@ from nuadapt.models.vlm.prompts import Prompt
 
 #: Tokens of a reason at most.
 LONGEST_REASON = 60
+
+Made = TypeVar("Made")
 
 
 class VLMClassifier(nn.Module, ABC):
@@ -64,6 +66,7 @@ class VLMClassifier(nn.Module, ABC):
         self.tree = LabelTree.of(self.endings)
         self.examples: Tensor | None
         self.register_buffer("examples", torch.zeros(*examples) if examples else None)
+        self._kept: dict[torch.dtype | None, Any] = {}
         module: Any = self  # torch gives this method no types
         module.register_state_dict_post_hook(_only_own)
 
@@ -122,8 +125,32 @@ class VLMClassifier(nn.Module, ABC):
             labels: the answer goes on behind these classes (B,); none: from the end of the user's turn.
         """
 
+    def kept(self, make: Callable[[], Made]) -> Made:
+        """What ``make`` computes of all conversations' beginning; kept while weights cannot change.
+
+        One for each number format that autocast multiplies in.
+        """
+        if torch.is_grad_enabled() or self.training:
+            return make()
+        device = next(self.parameters()).device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        if kind not in self._kept:
+            self._kept[kind] = make()
+        found: Made = self._kept[kind]
+        return found
+
+    def train(self, mode: bool = True) -> Self:
+        """As in torch; what was computed with other weights is forgotten."""
+        self._kept.clear()
+        super().train(mode)
+        return self
+
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Inverse of ``state_dict``. What is not given stays; it counts as missing if it is this model's own."""
+        """Inverse of ``state_dict``. What is not given stays; it counts as missing if it is this model's own.
+
+        What was computed with other weights is forgotten.
+        """
+        self._kept.clear()
         result = super().load_state_dict(state_dict, strict=False, assign=assign)
         own = self.own_names()
         result.missing_keys[:] = [name for name in result.missing_keys if name in own]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,6 @@ class SparseClassifier(VLMClassifier):
             self.model.model.vision_model.requires_grad_(True)
         image = self.model.config.image_token_id
         self.words: Words = words_of(self.tokenizer, prompt, self.views, image, self.example_labels)
-        self._caches: dict[torch.dtype | None, Any] = {}  # of the beginning, by what autocast multiplies in
 
     def own_names(self) -> set[str]:
         """Adapters, connector and tower; the language model is that of its package."""
@@ -93,30 +92,13 @@ class SparseClassifier(VLMClassifier):
         mine = {n for n in names if "lora_" in n or ".connector." in n or ".vision_model." in n}
         return mine | self.example_names()
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Inverse of ``state_dict``; what was computed with other weights is forgotten."""
-        self._caches.clear()
-        return super().load_state_dict(state_dict, strict, assign)
-
-    def train(self, mode: bool = True) -> SparseClassifier:
-        """As in torch; what was computed with other weights is forgotten."""
-        self._caches.clear()
-        super().train(mode)
-        return self
-
     def images(self, pixels: Tensor, shown: Tensor | None = None) -> ImageTokens:
         """Image tokens of grey images (B, V, H, W), of the blocks where ``shown`` (likewise) or they have charge."""
         return image_tokens(self.model, pixels, self.preset.occupied_above, shown)
 
     def cache(self) -> Any:
-        """Keys and values of the common beginning; kept while weights cannot change."""
-        if torch.is_grad_enabled() or self.training:
-            return common_cache(self.model, self.begin())
-        device = next(self.parameters()).device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        if kind not in self._caches:
-            self._caches[kind] = common_cache(self.model, self.begin())
-        return self._caches[kind]
+        """Keys and values of the common beginning."""
+        return self.kept(lambda: common_cache(self.model, self.begin()))
 
     def begin(self) -> Tensor:
         """Embeddings (T, D) of the common beginning."""
