@@ -8,10 +8,12 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nuadapt.cli import main
 from nuadapt.evaluation.predict import PredictConfig, predict_batches
+from nuadapt.evaluation.predictions import Predictions
 from nuadapt.events.store import EventStore
 from nuadapt.models.reasons.parser import parse_reason
 from nuadapt.models.run import load_run, run_folder
@@ -21,13 +23,13 @@ NAMES = ("nuadapt-vit", "nuadapt-vlm")
 LARGEST_MB = 25
 
 
-def call(*words: object) -> None:
-    """Run a command line that must succeed."""
+def call(*words: object, code: int = 0) -> None:
+    """Run a command line that must end with ``code``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["nuadapt", *map(str, words)])
         with pytest.raises(SystemExit) as stopped:
             main()
-    assert (stopped.value.code or 0) == 0, words
+    assert (stopped.value.code or 0) == code, words
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,28 @@ def test_answers_are_probabilities_and_mostly_right(name: str, events: Path, tmp
         assert row["set"], "it comes calibrated"
     assert len(answers) == 24
     assert sum(row["label"] == row["truth"] for row in answers) >= 15  # guessing has that once in some thousand cases
+
+
+def test_the_published_confidence_can_be_compared(events: Path, tmp_path: Path) -> None:
+    needs("nuadapt-vlm")
+    call("evaluate", "nuadapt-vlm", "--data", events, "--split", "all", "--out", tmp_path / "exact")
+    published = ("--split", "all", "--confidence", "first_token")
+    call("evaluate", "nuadapt-vlm", "--data", events, *published, "--out", tmp_path / "published")
+    exact, first = (Predictions.read(tmp_path / name / "predictions.parquet") for name in ("exact", "published"))
+    nue, numu = (first.classes.index(name) for name in ("nue_cc", "numu_cc"))
+    np.testing.assert_array_equal(first.probability[:, nue], first.probability[:, numu])  # both begin with "Nu"
+    assert not np.array_equal(exact.probability[:, nue], exact.probability[:, numu])
+    np.testing.assert_allclose(first.probability.sum(axis=1), 1, atol=1e-12)
+    assert first.model == f"{exact.model}-first_token"
+    assert "temperature" not in (tmp_path / "published" / "metrics.json").read_text()
+
+
+def test_a_confidence_that_a_model_does_not_have_is_refused(
+    events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--data", events, "--out", tmp_path / "none", "--confidence")
+    call("evaluate", "nuadapt-vit", *words, "first_token", code=2)
+    assert "does not answer in words" in capsys.readouterr().err
+    call("evaluate", "nuadapt-vit", *words, "first_tokn", code=2)
+    assert "first_token" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()

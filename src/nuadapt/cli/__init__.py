@@ -292,6 +292,12 @@ def evaluate(
     how: Annotated[str | None, typer.Option("--coarsen-how", help="sum or mean.", show_default=False)] = None,
     batch_size: Annotated[int, typer.Option(help="Events per batch.")] = 64,
     uncalibrated: Uncalibrated = False,
+    confidence: Annotated[
+        str,
+        typer.Option(
+            help="Of models of words: sum (exact), or to compare mean, first_token (published); not calibrated."
+        ),
+    ] = "sum",
     pi0_window: Annotated[
         float | None,
         typer.Option("--pi0-window", help="Half-width (GeV) of the pi0 cuts; as published.", show_default=False),
@@ -316,6 +322,7 @@ def evaluate(
             batch_size=batch_size,
             pi0_window=PUBLIC_WINDOW if pi0_window is None else pi0_window,
             calibrated=not uncalibrated,
+            confidence=confidence,
             explained=ExplainConfig(reasons=explain_events) if explain else None,
             progress=update,
         )

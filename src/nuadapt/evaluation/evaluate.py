@@ -97,22 +97,24 @@ def evaluate(
     csv: bool = False,
     pi0_window: float = PUBLIC_WINDOW,
     calibrated: bool = True,
+    confidence: str = "sum",
     explained: ExplainConfig | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Evaluate the run folder ``run`` on the store ``data`` into the folder ``out``; see :func:`evaluate_model`.
 
     ``pi0_window`` (GeV) is the half-width of the cuts around the pi0 mass, for models of the pion task. A calibration
-    in the run folder is applied if ``calibrated``. With ``explained`` the folder also gets the reasons
+    in the run folder is applied if ``calibrated``, and ``confidence`` is the exact one that it was made for; the others
+    are those of :func:`nuadapt.models.run.load_run`. With ``explained`` the folder also gets the reasons
     and the evidence of :mod:`nuadapt.evaluation.explain.stage`.
     """
     from nuadapt.evaluation.explain.stage import explain
-    from nuadapt.models.run import load_run, run_folder
+    from nuadapt.models.run import EXACT, load_run, run_folder
 
     predict = PredictConfig(coarsen, coarsen_how, batch_size, views)
     config = EvaluationConfig(split, predict, BootstrapConfig(resamples, seed), csv=csv, pi0_window=pi0_window)
     run = run_folder(run)
-    model = load_run(run)
+    model = load_run(run, confidence=confidence)
     if model.task.energy:
         from nuadapt.evaluation.energies import evaluate_energies
 
@@ -122,7 +124,7 @@ def evaluate(
         return evaluate_energies(
             model, data, out, split=split, batch_size=batch_size, bootstrap=boot, csv=csv, progress=progress
         )
-    calibration = read_calibration(run, model) if calibrated else None
+    calibration = read_calibration(run, model) if calibrated and confidence == EXACT else None
     metrics = evaluate_model(model, data, out, config, calibration=calibration, progress=progress)
     if explained is not None:
         with EventStore(data) as store:

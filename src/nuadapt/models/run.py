@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -24,6 +26,9 @@ from nuadapt.record import read_json
 #: What a model reads of a batch: grey images (B, V, H, W), or the arrays of its clouds by name.
 Inputs = npt.NDArray[np.float32] | dict[str, npt.NDArray[Any]]
 PRECISIONS = ("auto", "bf16", "float32")
+#: How the tokens of a label make its probability; the others are for comparison (:meth:`LabelScores.log_p`).
+EXACT = "sum"
+CONFIDENCES = (EXACT, "mean", "first_token")
 _STEP = "Give the folder of a finished 'nuadapt train' run"
 
 
@@ -52,6 +57,7 @@ class LoadedModel:
     input: Reads
     record: dict[str, Any]
     bf16: bool
+    confidence: str = EXACT
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,10 +82,20 @@ class LoadedModel:
         Raises:
             DataError: images of another number of views than the model was trained on, or not what it reads.
         """
+        if self.confidence != EXACT:
+            return self._compared(inputs)
         logits = self._outputs(inputs)["logits"]  # (B, C)
         # Scores leave the model in float32; the softmax adds up to 1 to the precision of the result.
         probabilities: npt.NDArray[np.float64] = logits.float().double().softmax(dim=1).cpu().numpy()
         return probabilities
+
+    def _compared(self, inputs: Inputs) -> npt.NDArray[np.float64]:
+        """Probabilities (B, C) by the other ways to make one number of a label's tokens."""
+        network: Any = self.network
+        with self._answering():
+            scores = network.score_labels(**self._given(inputs))
+        found: npt.NDArray[np.float64] = scores.posterior(self.confidence)
+        return found
 
     def energy(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """Energies (B,) in GeV of a model that was asked for one; ``inputs`` as in :meth:`posterior`.
@@ -94,16 +110,25 @@ class LoadedModel:
 
     def _outputs(self, inputs: Inputs) -> dict[str, Tensor]:
         """What the network gives."""
+        given = self._given(inputs)
+        with self._answering():
+            found: dict[str, Tensor] = self.network(**given)
+        return found
+
+    def _given(self, inputs: Inputs) -> dict[str, Tensor]:
+        """What the network is called with."""
         if isinstance(inputs, dict) != isinstance(self.input, CloudInput):
             kind = "particle clouds" if isinstance(self.input, CloudInput) else "pixel maps"
             raise DataError(f"the model {self.id} reads {kind}")
         if isinstance(inputs, dict):
-            given = {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
-        else:
-            given = {"pixels": self._pixels(inputs)}
+            return {name: torch.from_numpy(array).to(self.device) for name, array in inputs.items()}
+        return {"pixels": self._pixels(inputs)}
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Without gradients, in the precision of this model."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            found: dict[str, Tensor] = self.network(**given)
-        return found
+            yield
 
     @property
     def image_input(self) -> PixelInput:
@@ -169,15 +194,18 @@ def run_folder(run: Path | str) -> Path:
     )
 
 
-def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
+def load_run(path: Path, *, precision: str = "auto", confidence: str = EXACT) -> LoadedModel:
     """The model of a finished run folder, ready to answer, on the GPU if there is one.
 
-    ``path`` is a folder, or the name of a trained model that comes with nuadapt.
+    ``path`` is a folder, or the name of a trained model that comes with nuadapt. ``confidence``, for models that answer
+    in words: one of :data:`CONFIDENCES`, ``first_token`` is the published one.
 
     Raises:
         InputFileError: no such folder, an unfinished run, damaged files, weights that do not fit.
-        ConfigError: unknown precision.
+        ConfigError: unknown precision or confidence, or one of words of a model without them.
     """
+    if confidence not in CONFIDENCES:
+        raise ConfigError(f"unknown confidence '{confidence}'", expected=nearest(confidence, CONFIDENCES))
     path = run_folder(path)
     record = finished_record(path)
     task = Task.from_dict(record["task"], where=path / "record.json")
@@ -195,7 +223,15 @@ def load_run(path: Path, *, precision: str = "auto") -> LoadedModel:
     bf16 = use_bf16(precision)
     if bf16:
         _round_once(network)
-    return LoadedModel(network, f"{record['preset']}-{_digest(path)}", task, reads, record, bf16)
+    name = f"{record['preset']}-{_digest(path)}"
+    if confidence != EXACT:
+        if not hasattr(network, "score_labels"):
+            raise ConfigError(
+                f"the model {name} does not answer in words, so it has no confidence '{confidence}'",
+                expected=f"a vision-language model, or '{EXACT}'",
+            )
+        name += f"-{confidence}"
+    return LoadedModel(network, name, task, reads, record, bf16, confidence)
 
 
 class _Linear(nn.Linear):
