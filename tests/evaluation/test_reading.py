@@ -50,3 +50,13 @@ def test_maps_of_another_size_are_said_to_be_dangerous() -> None:
     (larger,) = remarks(training, {}, MapSpec(shape=(640, 640)))["remarks"]
     assert "640 x 640 pixels of 0.5 x 0.5 cm, those of the model's training 512 x 512" in larger
     assert "can fail altogether" in larger
+
+
+def test_grey_levels_for_a_model_of_energies_are_told() -> None:
+    of_energies, of_greys = ({"spec": MapSpec(value_unit=unit).as_dict()} for unit in ("GeV", "grey"))
+    (told,) = other_maps(of_energies, MapSpec(value_unit="grey"))
+    assert "scale=linear" in told
+    (other,) = other_maps(of_greys, MapSpec(value_unit="GeV"))
+    assert "hold energies" in other
+    assert other_maps(of_energies, MapSpec(value_unit="ke")) == []  # charge is brought to the scale of energy
+    assert other_maps(of_greys, MapSpec(value_unit="grey")) == []

@@ -113,3 +113,31 @@ def test_a_confidence_that_a_model_does_not_have_is_refused(
     call("evaluate", "nuadapt-vit", *words, "first_tokn", code=2)
     assert "first_token" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("scale", ["manifest", "told"])
+def test_pictures_of_an_export_are_answered_like_the_events(scale: str, events: Path, tmp_path: Path) -> None:
+    """Through eight-bit pictures and back; what grey levels stand for is in the manifest, or said by who asks."""
+    call("export", events, "--format", "png-pairs", "--out", tmp_path / "pictures")
+    if scale == "told":
+        (tmp_path / "pictures" / "manifest.json").unlink()
+    words = ["--set", "scale=log", "--set", "full=0.02", "--set", "knee=0.0005"] if scale == "told" else []
+    call("predict", "nuadapt-vit", events, "--out", tmp_path / "a.csv")
+    call("predict", "nuadapt-vit", tmp_path / "pictures", *words, "--out", tmp_path / "b.csv")
+    one, other = (list(csv.DictReader((tmp_path / name).read_text().splitlines())) for name in ("a.csv", "b.csv"))
+    answers = {int(row["event"]): row for row in other}
+    assert len(answers) >= 20  # those with a class
+    for row in one:
+        if int(row["event"]) in answers:
+            for key in ("p_nue_cc", "p_numu_cc", "p_nc"):
+                assert float(answers[int(row["event"])][key]) == pytest.approx(float(row[key]), abs=0.05)
+
+
+def test_pictures_of_unknown_scale_are_answered_with_a_warning(
+    events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call("export", events, "--format", "png-pairs", "--out", tmp_path / "pictures")
+    (tmp_path / "pictures" / "manifest.json").unlink()
+    capsys.readouterr()
+    call("predict", "nuadapt-vit", tmp_path / "pictures", "--out", tmp_path / "a.csv")
+    assert "grey levels" in capsys.readouterr().err

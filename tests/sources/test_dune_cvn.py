@@ -18,6 +18,7 @@ from nuadapt.errors import InputFileError, NuadaptError
 from nuadapt.events.truth import CodeScheme, Current, InteractionMode
 from nuadapt.sources import dune_cvn
 from nuadapt.sources.dune_cvn import CvnOptions, key_of, read, read_folder, read_info, read_labels
+from nuadapt.sources.grey_scale import GreyScale
 
 INFO = ["5", "2.5", "1.5", "3.1", "0.2", "0", "0.9", "-12", "1", "0", "2", "0", "3", "4", "812", "0.4"]
 TINY = zlib.compress(bytes(dune_cvn.N_BYTES))  # an empty map in 749 bytes
@@ -45,6 +46,16 @@ def test_grey_levels_are_the_bytes_of_the_release(sample: list[Path]) -> None:
         np.testing.assert_array_equal(maps.dense(0).transpose(0, 2, 1), image)  # rows are time, columns are wires
         assert len(maps.value) == np.count_nonzero(image)
         assert maps.spec.axes == (("time", "wire"),) * 3
+
+
+def test_bytes_can_stand_for_energies(sample: list[Path]) -> None:
+    levels, maps = (
+        read(sample[0], CvnOptions(scale=scale)).pixelmap for scale in (GreyScale(), GreyScale("linear", 0.01))
+    )
+    assert levels is not None
+    assert maps is not None
+    assert (levels.spec.value_unit, maps.spec.value_unit) == ("grey", "GeV")
+    np.testing.assert_allclose(maps.dense(0), 0.01 * levels.dense(0) / 255, rtol=1e-6)
 
 
 def test_labels_are_those_of_the_release(sample: list[Path], shared_data: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nuadapt.errors import DataError, OutputError
+from nuadapt.errors import DataError, InputFileError, OutputError
 from nuadapt.events.batch import EventBatch
-from nuadapt.events.pixelmap import GreyTransform, MapSpec, PixelMaps
+from nuadapt.events.pixelmap import KE_PER_GEV, GreyTransform, MapSpec, PixelMaps
 from nuadapt.events.store import EventStore, EventWriter, Layout
 from nuadapt.sources import export
 from nuadapt.sources.export import export_png_pairs
@@ -47,22 +48,43 @@ def random_images(n: int, spec: MapSpec = SPEC, scale: float = 0.02) -> np.ndarr
     return rng.random(shape) * scale * (rng.random(shape) < 0.3)
 
 
-def test_energies_become_the_grey_levels_of_the_transform(tmp_path: Path) -> None:
-    batch, grey = events(random_images(4), SPEC), GreyTransform(kind="linear", full=0.015)
+@pytest.mark.parametrize("kind", ["linear", "log"])
+@pytest.mark.parametrize("unit", ["GeV", "ke"])
+def test_energies_become_grey_levels_and_energies_again(tmp_path: Path, kind: str, unit: str) -> None:
+    """Within half a level, and what is brighter than the brightest level comes back as that."""
+    spec, grey = replace(SPEC, value_unit=unit), GreyTransform(kind=kind, full=0.015)
+    batch = events(random_images(4) * (KE_PER_GEV if unit == "ke" else 1), spec)
     with stored(tmp_path / "a.h5", batch) as store:
         report = export_png_pairs(store, tmp_path / "out", grey)
     assert (report.n_written, report.n_skipped) == (4, 0)
     back = EventBatch.concatenate(list(read_folder(tmp_path / "out")))
     assert batch.pixelmap is not None
     assert back.pixelmap is not None
+    assert back.pixelmap.spec == spec
     for i in range(4):
-        expected = np.rint(255 * np.clip(batch.pixelmap.dense(i) / np.float32(0.015), 0, 1))
-        np.testing.assert_array_equal(back.pixelmap.dense(i), expected)
+        shown, returned = (grey(maps.dense(i), unit) for maps in (batch.pixelmap, back.pixelmap))
+        np.testing.assert_allclose(returned, shown, atol=0.5 / 255 + 1e-6)
+        assert (shown == 1).any()
     np.testing.assert_array_equal(back.label, batch.label)
-    assert back.pixelmap.spec.pitch == SPEC.pitch
     assert back.sources == batch.sources  # from the manifest, so an event keeps its key
     picture = np.asarray(Image.open(tmp_path / "out" / "0" / "0_xz.png"))
-    np.testing.assert_array_equal(picture[::-1], back.pixelmap.dense(0)[0])
+    expected = np.rint(255 * grey(batch.pixelmap.dense(0)[0], unit))
+    np.testing.assert_array_equal(picture[::-1], expected)
+    with stored(tmp_path / "b.h5", back) as store:
+        export_png_pairs(store, tmp_path / "again", grey)
+    for name in ("0_xz.png", "0_yz.png"):
+        assert (tmp_path / "again" / "0" / name).read_bytes() == (tmp_path / "out" / "0" / name).read_bytes()
+
+
+@pytest.mark.parametrize("wrong", [{"full": "much"}, {"full": float("nan")}, {"kind": "cubic"}, {"colour": 1}])
+def test_a_manifest_with_an_impossible_grey_scale_is_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with stored(tmp_path / "a.h5", events(random_images(1), SPEC)) as store:
+        export_png_pairs(store, tmp_path / "out")
+    place = tmp_path / "out" / "manifest.json"
+    given = json.loads(place.read_text())
+    place.write_text(json.dumps(given | {"grey": given["grey"] | wrong}))
+    with pytest.raises(InputFileError, match=r"manifest\.json"):
+        list(read_folder(tmp_path / "out"))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)

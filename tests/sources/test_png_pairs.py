@@ -16,8 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from nuadapt.errors import InputFileError, NuadaptError
+from nuadapt.errors import ConfigError, InputFileError, NuadaptError
 from nuadapt.events.batch import EventBatch
+from nuadapt.events.store import EventStore
+from nuadapt.sources.formats import ReadOptions
+from nuadapt.sources.ingest import ingest
 from nuadapt.sources.png_pairs import PngOptions, find_pairs, key_of, read_folder, read_grey, read_pair, write_grey
 
 
@@ -171,12 +174,42 @@ def test_damaged_manifest(tmp_path: Path, text: str) -> None:
         read_all(tmp_path)
 
 
+def test_who_reads_can_say_what_grey_levels_stand_for(tmp_path: Path) -> None:
+    pair(tmp_path / "in", "1")
+    levels = read_all(tmp_path / "in").pixelmap
+    ingest([tmp_path / "in"], tmp_path / "a.h5", reading=ReadOptions(settings={"scale": "linear", "full": 0.05}))
+    with EventStore(tmp_path / "a.h5") as store:
+        maps = store.read(slice(None)).pixelmap
+        assert store.record["config"]["png-pairs"] == {"scale": "linear", "full": 0.05, "knee": 0.0005}
+    assert levels is not None
+    assert maps is not None
+    assert maps.spec.value_unit == "GeV"
+    np.testing.assert_allclose(maps.dense(0), 0.05 * levels.dense(0) / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"scale": "cubic"}, "scale"),
+        ({"scal": "log"}, "did you mean 'scale'"),
+        ({"full": 0.1}, "no scale yet"),
+        ({"scale": "log", "knee": 0}, "impossible"),
+        ({"scale": "log", "full": float("inf")}, "impossible"),
+    ],
+)
+def test_impossible_grey_scales(tmp_path: Path, wrong: dict[str, object], says: str) -> None:
+    pair(tmp_path / "in", "1")
+    with pytest.raises(ConfigError, match=says):
+        ingest([tmp_path / "in"], tmp_path / "a.h5", reading=ReadOptions(settings=dict(wrong)))
+    assert not (tmp_path / "a.h5").exists()
+
+
 def test_manifest_with_impossible_values(tmp_path: Path) -> None:
     from nuadapt.events.pixelmap import MapSpec
 
     pair(tmp_path, "1")
     event = {"id": "1", "run": 0, "subrun": 0, "event": 1, "source": 0}
-    good = {"format": "nuadapt-png-pairs", "version": 1, "spec": MapSpec().as_dict(), "sources": ["s"]}
+    good = {"format": "nuadapt-png-pairs", "version": 1, "spec": MapSpec().as_dict(), "sources": ["s"], "grey": {}}
     for events, change in (
         ([event | {"run": 2**40}], {}),
         ([event | {"event": 2**70}], {}),

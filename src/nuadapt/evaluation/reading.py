@@ -34,11 +34,34 @@ def differences(training: Mapping[str, Any], store: Mapping[str, Any]) -> list[s
 
 
 def other_maps(training: Mapping[str, Any], maps: MapSpec | None) -> list[str]:
-    """A sentence if maps have other pixels than those that the record of a run tells of, or another number of them."""
+    """A sentence for each way in which maps are unlike those that the record of a run tells of.
+
+    Grey levels in place of energies, other pixels, or another number of them.
+    """
     told = training.get("spec", {})
     if maps is None or "pitch" not in told:
         return []
     learned = MapSpec.from_dict(told)
+    return [*_other_values(maps, learned), *_other_pixels(maps, learned)]
+
+
+def _other_values(maps: MapSpec, learned: MapSpec) -> list[str]:
+    units = (maps.value_unit, learned.value_unit)
+    if units[0] == units[1] or "grey" not in units:  # energy and charge are brought to one scale
+        return []
+    sentence = "These maps hold {}, those of the model's training {}".format(
+        *("grey levels" if unit == "grey" else "energies" for unit in units)
+    )
+    if learned.value_unit == "grey":
+        return [f"{sentence}."]
+    return [
+        f"{sentence}: brightness and joined pixels are not as it learned them, and answers can be anything. Say which "
+        "energies the levels stand for, with --set or in the request: scale=linear (or log, with knee) and full=GEV, "
+        "the energy of the brightest level in GeV."
+    ]
+
+
+def _other_pixels(maps: MapSpec, learned: MapSpec) -> list[str]:
     if (maps.shape, maps.pitch, maps.axis_unit) == (learned.shape, learned.pitch, learned.axis_unit):
         return []
     sentence = f"These maps have {_size(maps)}, those of the model's training {_size(learned)}"

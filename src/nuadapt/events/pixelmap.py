@@ -255,10 +255,10 @@ class GreyTransform:
     knee: float = 0.0005  # GeV: half a MIP pixel
 
     def __post_init__(self) -> None:
-        if self.kind not in ("linear", "log") or not (self.full > 0 and self.knee > 0):
+        if self.kind not in ("linear", "log") or not all(0 < number < math.inf for number in (self.full, self.knee)):
             raise ConfigError(
                 f"grey transform {self.kind} with full={self.full}, knee={self.knee} is impossible",
-                expected="kind linear or log, positive full and knee",
+                expected="kind linear or log, positive finite full and knee",
             )
 
     def __call__(self, value: Array, unit: str) -> npt.NDArray[np.float32]:

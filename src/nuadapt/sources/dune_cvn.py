@@ -1,7 +1,8 @@
 """Read DUNE CVN pixel maps: one zlib stream of three 500 x 500 views per event.
 
 Format: public release github.com/DUNE/dune-cvn (B. Abi et al., Phys. Rev. D 102, 092003 (2020), arXiv:2006.15052)
-and, for names and ``.info`` files, DUNE/dunereco. Bytes are charge scaled to 0..255 and are kept exactly.
+and, for names and ``.info`` files, DUNE/dunereco. Bytes are charge scaled to 0..255 and are kept exactly, unless the
+reader is told which energies they stand for (:mod:`nuadapt.sources.grey_scale`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from nuadapt.errors import InputFileError, NuadaptError, nearest
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.pixelmap import MapSpec, PixelMaps
 from nuadapt.events.truth import CodeScheme, Current, InteractionMode, mode_from_code
+from nuadapt.sources.grey_scale import GreyScale, energies
 from nuadapt.sources.reading import ReadReport, natural_key, read_bytes, read_text
 
 #: Views, planes (wires), time bins of one event in the release.
@@ -69,11 +71,15 @@ _DUNERECO_NAME = re.compile(r"event_r(\d{1,9})_s(\d{1,9})_e(\d{1,18})_h.*\.gz")
 
 @dataclass(slots=True)
 class CvnOptions:
-    """How to read a set of files. ``truth``: True asks for it, False ignores it, None takes it if it is there."""
+    """How to read a set of files. ``truth``: True asks for it, False ignores it, None takes it if it is there.
+
+    ``scale``: what the bytes stand for.
+    """
 
     labels: Path | None = None
     truth: bool | None = None
     report: ReadReport = field(default_factory=ReadReport)
+    scale: GreyScale = field(default_factory=GreyScale)
     _tables: dict[Path, dict[int, Truth]] = field(default_factory=dict)
 
     def table(self, path: Path) -> dict[int, Truth] | None:
@@ -257,7 +263,7 @@ def truth_of(path: Path, key: tuple[int, int, int], options: CvnOptions) -> Trut
 
 
 def read(path: Path, options: CvnOptions | None = None, *, index: int | None = None) -> EventBatch:
-    """One event, grey levels 0..255, rows = time, columns = wire, source = the folder.
+    """One event, grey levels 0..255 or energies, rows = time, columns = wire, source = the folder.
 
     ``index`` is the event number to take if the file name has none.
 
@@ -273,7 +279,11 @@ def read(path: Path, options: CvnOptions | None = None, *, index: int | None = N
     truth = truth_of(path, key, options)
     columns: dict[str, Any] = dict(zip(("run", "subrun", "event"), ([k] for k in key), strict=True))
     columns |= {"source": [0]} | {name: [value] for name, value in (truth or {}).items()}
-    maps = PixelMaps.from_dense(image, MAP_SPEC)
+    grey = options.scale.transform
+    if grey is None:
+        maps = PixelMaps.from_dense(image, MAP_SPEC)
+    else:
+        maps = PixelMaps.from_dense(energies(image, grey, "GeV"), replace(MAP_SPEC, value_unit="GeV"))
     batch = EventBatch.make(columns, (path.parent.as_posix(),), pixelmap=maps, has_truth=truth is not None)
     options.report.n_read += 1
     return batch

@@ -12,6 +12,7 @@ from typing import Any
 from nuadapt.errors import ConfigError, DataError, InputFileError
 from nuadapt.events.batch import EventBatch
 from nuadapt.sources import dune_cvn, hepmc_text, larnd, omnilearned, png_pairs
+from nuadapt.sources.grey_scale import grey_scale_from
 from nuadapt.sources.minerva import tree as minerva_tree
 from nuadapt.sources.minerva.options import options_from
 from nuadapt.sources.reading import InputItem, ReadReport, existing_file, folder_entries, items_of
@@ -81,7 +82,9 @@ def _files(paths: Iterable[Path], wanted: Callable[[Path], bool]) -> list[Path]:
 
 def _cvn_items(paths: Sequence[Path], options: ReadOptions) -> list[InputItem]:
     files = _files(paths, lambda entry: dune_cvn.is_cvn_name(entry.name) or _looks_like_cvn(entry))
-    setting = dune_cvn.CvnOptions(labels=options.labels, report=options.report)
+    scale = grey_scale_from(options.settings)
+    setting = dune_cvn.CvnOptions(labels=options.labels, report=options.report, scale=scale)
+    options.facts["dune-cvn"] = asdict(scale)
     setting.truth = dune_cvn.set_has_truth(files, setting)
 
     def read(path: Path, index: int) -> tuple[EventBatch]:
@@ -91,7 +94,8 @@ def _cvn_items(paths: Sequence[Path], options: ReadOptions) -> list[InputItem]:
 
 
 def _png_items(paths: Sequence[Path], options: ReadOptions) -> list[InputItem]:
-    setting = png_pairs.PngOptions(options.invert, options.report)
+    setting = png_pairs.PngOptions(options.invert, options.report, grey_scale_from(options.settings))
+    options.facts["png-pairs"] = asdict(setting.scale)
     return [item for path in paths for item in png_pairs.items(path, setting)]
 
 
@@ -157,8 +161,8 @@ def check_settings(name: str, settings: dict[str, Any]) -> None:
 FORMATS: dict[str, FileFormat] = {
     f.name: f
     for f in (
-        FileFormat("dune-cvn", "DUNE CVN pixel maps (event<N>.gz)", _looks_like_cvn, _cvn_items),
-        FileFormat("png-pairs", "folders of PNG pairs", png_pairs.looks_like_pair, _png_items),
+        FileFormat("dune-cvn", "DUNE CVN pixel maps (event<N>.gz)", _looks_like_cvn, _cvn_items, grey_scale_from),
+        FileFormat("png-pairs", "folders of PNG pairs", png_pairs.looks_like_pair, _png_items, grey_scale_from),
         FileFormat("nuhepmc", "NuHepMC events (truth only)", hepmc_text.looks_like, _nuhepmc_items),
         FileFormat("minerva", "MINERvA tuples (.root)", minerva_tree.looks_like, _minerva_items, options_from),
         FileFormat("omnilearned", "OmniLearned point clouds (.h5)", omnilearned.looks_like, _omnilearned_items),

@@ -1,7 +1,8 @@
 """Read and write one event as a folder of grey-level pictures: ``<id>/<id>_xz.png``, ``_yz.png``, ``_pid.txt``.
 
 This is the layout of the sample of Sagar et al., arXiv:2509.08461. A picture shows row 0 of a map at the
-bottom, so rows are flipped on reading and on writing. A grey level of zero is an empty pixel.
+bottom, so rows are flipped on reading and on writing. A grey level of zero is an empty pixel. What the other levels
+stand for is told by the manifest of an export, or by whoever reads (:mod:`nuadapt.sources.grey_scale`).
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ import numpy.typing as npt
 
 from nuadapt.errors import ConfigError, InputFileError, NuadaptError, nearest, require
 from nuadapt.events.batch import EventBatch
-from nuadapt.events.pixelmap import MapSpec, PixelMaps
+from nuadapt.events.pixelmap import GreyTransform, MapSpec, PixelMaps
 from nuadapt.events.truth import Current
+from nuadapt.sources.grey_scale import GreyScale, energies
 from nuadapt.sources.reading import InputItem, ReadReport, folder_entries, read_bytes, read_text
 
 Grey = npt.NDArray[np.uint8]
@@ -35,6 +37,7 @@ MANIFEST = "manifest.json"
 MANIFEST_FORMAT = "nuadapt-png-pairs"
 #: Pixel size of the published sample (arXiv:2509.08461, section 3), taken where there is no manifest.
 PAPER_PITCH = (0.5, 0.5)  # cm
+PAPER_MAPS = MapSpec(views=VIEWS, pitch=PAPER_PITCH, value_unit="grey")
 
 _MAX_SIDE = 8192  # pixels; larger pictures are refused before anything is decompressed
 _MAX_FILE, _MAX_PID, _MAX_MANIFEST = 256 * 1024 * 1024, 4096, 1024 * 1024 * 1024
@@ -50,21 +53,29 @@ Key = tuple[int, int, int]
 
 @dataclass(slots=True)
 class PngOptions:
-    """How to read. ``invert``: the pictures are dark on white, as the published source pictures are."""
+    """How to read. ``invert``: the pictures are dark on white, as the published source pictures are.
+
+    ``scale``: what grey levels stand for, whatever a manifest says.
+    """
 
     invert: bool = False
     report: ReadReport = field(default_factory=ReadReport)
+    scale: GreyScale = field(default_factory=GreyScale)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One event's folder, its key and source, and whether a label belongs to it."""
+    """One event's folder, its key and source, and whether a label belongs to it.
+
+    ``grey`` made levels of energies; none: nobody knows what they stand for.
+    """
 
     folder: Path
     key: Key
     source: str
     has_truth: bool
     spec: MapSpec
+    grey: GreyTransform | None
 
     def file(self, ending: str) -> Path:
         """``<id>/<id>_<ending>``."""
@@ -153,7 +164,8 @@ def find_pairs(root: Path, options: PngOptions | None = None) -> list[Pair]:
     Raises:
         InputFileError: no event folders there, or a damaged manifest.
     """
-    root, report = Path(root), (options or PngOptions()).report
+    root, options = Path(root), options or PngOptions()
+    report = options.report
     if looks_like_pair(root):
         root, entries = root.parent, [root]
     else:
@@ -166,30 +178,24 @@ def find_pairs(root: Path, options: PngOptions | None = None) -> list[Pair]:
         raise InputFileError(
             "no event folders here", where=root, expected="folders <id> with <id>_xz.png, <id>_yz.png, <id>_pid.txt"
         )
-    spec, known = _read_manifest(root)
-    has_truth = any((folder / f"{folder.name}_pid.txt").exists() for folder in folders)
-    return list(_with_keys(folders, known, root, spec, has_truth, report=report))
+    told = _read_manifest(root)
+    if options.scale.transform is not None:
+        told = replace(told, spec=replace(told.spec, value_unit="GeV"), grey=options.scale.transform)
+    return list(_with_keys(folders, root, told, report))
 
 
-def _with_keys(
-    folders: list[Path],
-    known: dict[str, tuple[Key, str]],
-    root: Path,
-    spec: MapSpec,
-    has_truth: bool,
-    *,
-    report: ReadReport,
-) -> Iterator[Pair]:
+def _with_keys(folders: list[Path], root: Path, told: _Manifest, report: ReadReport) -> Iterator[Pair]:
     """Keys from the manifest, else from the id, else a number behind the largest one."""
+    has_truth = any((folder / f"{folder.name}_pid.txt").exists() for folder in folders)
     keys = {folder.name: key_of(folder.name) for folder in folders}
     following = max((key[2] for key in keys.values() if key), default=-1) + 1
     for folder in folders:
-        key, source = known.get(folder.name, (keys[folder.name], root.as_posix()))
+        key, source = told.known.get(folder.name, (keys[folder.name], root.as_posix()))
         if key is None:
             key = (0, 0, following)
             following += 1
             report.note(f"{root}: ids that are not numbers got event numbers from {key[2]} on, in order of their names")
-        yield Pair(folder, key, source, has_truth, spec)
+        yield Pair(folder, key, source, has_truth, told.spec, told.grey)
 
 
 def key_of(name: str) -> Key | None:
@@ -209,25 +215,34 @@ def _is_storable(key: Key) -> bool:
     return all(-(2 ** (bits - 1)) <= part < 2 ** (bits - 1) for part, bits in zip(key, (32, 32, 64), strict=True))
 
 
-def _read_manifest(root: Path) -> tuple[MapSpec, dict[str, tuple[Key, str]]]:
-    """Map layout and (key, source) by id, from manifest.json; the paper's pixels and nothing without one."""
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    """Map layout, what grey levels stand for, and (key, source) by id. Without a file: the paper's pixels, nothing."""
+
+    spec: MapSpec = PAPER_MAPS
+    grey: GreyTransform | None = None
+    known: dict[str, tuple[Key, str]] = field(default_factory=dict)
+
+
+def _read_manifest(root: Path) -> _Manifest:
+    """What manifest.json tells, if there is one."""
     path = root / MANIFEST
-    default = MapSpec(views=VIEWS, pitch=PAPER_PITCH, value_unit="grey")
     if not path.exists():
-        return default, {}
+        return _Manifest()
     step = "Make the export again, or remove the manifest to read the pictures alone"
     text = read_text(path, _MAX_MANIFEST, "the manifest of an export")
     try:
         given = json.loads(text)
         if given["format"] != MANIFEST_FORMAT or given["version"] != 1:
             raise InputFileError("this manifest has another format or version", where=path, next_step=step)
-        spec = replace(MapSpec.from_dict(given["spec"]), value_unit="grey")
+        spec = MapSpec.from_dict(given["spec"])
+        grey = None if spec.value_unit == "grey" else GreyTransform(**given["grey"])
         known = {str(e["id"]): _manifest_key(e, given["sources"]) for e in given["events"]}
     except (ConfigError, *_BAD_JSON) as error:
         raise InputFileError(f"the manifest is damaged ({error!r})", where=path, next_step=step) from error
     if spec.views != VIEWS:
         raise InputFileError(f"views {spec.views}", where=path, expected=f"{VIEWS}", next_step=step)
-    return spec, known
+    return _Manifest(spec, grey, known)
 
 
 def _manifest_key(event: dict[str, Any], sources: list[str]) -> tuple[Key, str]:
@@ -238,7 +253,7 @@ def _manifest_key(event: dict[str, Any], sources: list[str]) -> tuple[Key, str]:
 
 
 def read_pair(pair: Pair, options: PngOptions | None = None) -> EventBatch:
-    """One event; grey levels 0..255 with row 0 at the lowest coordinate.
+    """One event with row 0 at the lowest coordinate: energies where levels stand for them, else grey levels 0..255.
 
     Raises:
         InputFileError: a picture or the label is missing or cannot be used, or the pictures differ in size.
@@ -256,7 +271,8 @@ def read_pair(pair: Pair, options: PngOptions | None = None) -> EventBatch:
     if pair.has_truth:
         nu_pdg, current = read_pid(pair.file("pid.txt"))
         columns |= {"nu_pdg": [nu_pdg], "current": [int(current)]}
-    maps = PixelMaps.from_dense(image, replace(pair.spec, shape=xz.shape))
+    values = image if pair.grey is None else energies(image, pair.grey, pair.spec.value_unit)
+    maps = PixelMaps.from_dense(values, replace(pair.spec, shape=xz.shape))
     batch = EventBatch.make(columns, (pair.source,), pixelmap=maps, has_truth=pair.has_truth)
     options.report.n_read += 1
     return batch
