@@ -125,6 +125,8 @@ def write_run(folder: Path, preset: str, task: str, reads: Reads, seed: int = 1)
     folder.mkdir(parents=True)
     save_file({n: t.contiguous() for n, t in network.state_dict().items()}, folder / "model.safetensors")
     about = {"architecture": architecture, "task": question.as_dict(), "input": reads.as_dict(), "seed": seed}
+    if isinstance(reads, PixelInput):
+        about["spec"] = SPEC.as_dict()
     write_json(folder / "record.json", make_record("train", {}, preset=preset, status="finished", **about))
     (folder / "log.jsonl").write_text('{"epoch": 1}\n')
     return folder

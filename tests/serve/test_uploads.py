@@ -26,9 +26,9 @@ from nuadapt.sources.export import export_png_pairs
 Files = list[tuple[str, bytes]]
 
 
-def send(client: TestClient, files: Files, run: str = "", views: str = "") -> Any:
+def send(client: TestClient, files: Files, run: str = "", views: str = "", **settings: Any) -> Any:
     """The answer to an upload."""
-    words = {"run": run, "views": views}
+    words = {"run": run, "views": views, **settings}
     return client.post("/api/predict", params=words, files=[("files", file) for file in files])
 
 
@@ -38,26 +38,39 @@ def error_of(answer: Any, status: int) -> str:
     return " ".join(answer.json()["error"].values())
 
 
-def test_a_png_pair_of_an_event_gets_the_answer_of_its_pictures(maps: TestClient, place: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scale", [{}, {"scale": "log", "full": 0.02, "knee": 0.0005}], ids=["unknown", "told"])
+def test_a_png_pair_of_an_event_gets_the_answer_of_its_pictures(
+    scale: dict[str, Any], maps: TestClient, place: Path, tmp_path: Path
+) -> None:
     from nuadapt.evaluation.predict import predict_batches
     from nuadapt.models.run import load_run
+    from nuadapt.sources.formats import ReadOptions
     from nuadapt.sources.ingest import read_all
 
     with EventStore(place / "maps.h5") as store:
         export_png_pairs(store, tmp_path / "png", GreyTransform())
+    (tmp_path / "png" / "manifest.json").unlink()
     folder = sorted(p for p in (tmp_path / "png").iterdir() if p.is_dir())[0]
-    said = predict_batches(load_run(place / "runs" / "cnn"), read_all([folder]))
+    said = predict_batches(load_run(place / "runs" / "cnn"), read_all([folder], reading=ReadOptions(settings=scale)))
     files = [(p.name, p.read_bytes()) for p in sorted(folder.glob("*.png"), reverse=True)]  # yz comes first
-    found = send(maps, files, "cnn-all").json()
+    found = send(maps, files, "cnn-all", **scale).json()
     assert found["format"] == "png-pairs"
     assert found["n_events"] == 1
+    assert any("hold grey levels" in note for note in found["notes"]) == (not scale)
     answer = found["events"][0]["answers"]["cnn-all"]
     assert answer["p"] == pytest.approx(said.probability[0], abs=2e-3)
     pixels = maps.get(f"/api/uploads/{found['upload']}/events/0/views/xz").json()
-    assert pixels["unit"] == "grey"
+    assert pixels["unit"] == ("GeV" if scale else "grey")
     assert maps.get(f"/api/uploads/{found['upload']}/events/0/views/xz.png").content.startswith(b"\x89PNG")
     assert maps.get(f"/api/uploads/{found['upload']}/events/0").json()["answers"]["cnn-all"]["p"] == answer["p"]
     assert maps.get(f"/api/uploads/{found['upload']}/events/1").status_code == 404
+
+
+def test_impossible_grey_scales_are_refused(maps: TestClient, mutating: ModuleType, shared_data: Path) -> None:
+    assert "no scale yet" in error_of(send(maps, mutating.png_pair(), full=0.02), 422)
+    assert "no settings" in error_of(send(maps, mutating.nuhepmc(shared_data), scale="log"), 422)
+    for words in ({"scale": "cubic"}, {"scale": "log", "full": -1}, {"scale": "log", "full": "nan"}):
+        assert send(maps, mutating.png_pair(), **words).status_code == 422
 
 
 def test_a_dune_event_is_shown_as_it_is(maps: TestClient, mutating: ModuleType) -> None:

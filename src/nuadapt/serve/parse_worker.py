@@ -22,14 +22,14 @@ from nuadapt.errors import NuadaptError
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.checks import problems_of
 from nuadapt.events.store import EventWriter, Layout
-from nuadapt.record import make_record, write_json
+from nuadapt.record import make_record, read_json, write_json
 from nuadapt.serve.problems import ServiceError, TooLarge, Unusable, problem, status_of
 from nuadapt.serve.settings import Limits
-from nuadapt.sources.formats import ReadOptions, detect_format
+from nuadapt.sources.formats import ReadOptions, check_settings, detect_format
 from nuadapt.sources.ingest import read_all
 
-#: What the process leaves in its folder, and where the uploaded files are.
-STORE, REPORT, INPUTS = "events.h5", "report.json", "in"
+#: What the process leaves in its folder, where the uploaded files are, and the settings of their reader.
+STORE, REPORT, INPUTS, SETTINGS = "events.h5", "report.json", "in", "settings.json"
 PNG_MAGIC, GZIP_MAGIC = b"\x89PNG\r\n\x1a\n", b"\x1f\x8b"
 ACCEPTED = "DUNE .gz maps, PNG pairs, NuHepMC text (plain or gzip), MINERvA .root tuples"
 _STEP = 1 << 20  # bytes decompressed at a time
@@ -127,7 +127,8 @@ def _address_space() -> int:
 def _parsed(folder: Path, limits: Limits) -> dict[str, Any]:
     """Write the store; gives format, what was left out, and notes."""
     paths, kind = inputs_in(folder / INPUTS, limits)
-    reading = ReadOptions(max_bad_fraction=1.0)
+    reading = ReadOptions(max_bad_fraction=1.0, settings=read_json(folder / SETTINGS))
+    check_settings(kind, reading.settings)
     writer: EventWriter | None = None
     count = 0
     try:

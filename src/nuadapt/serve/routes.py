@@ -170,10 +170,16 @@ async def predict(
     files: Annotated[list[UploadFile], File(description="DUNE .gz, PNG pair, NuHepMC or MINERvA .root files")],
     run: Annotated[str | None, Query(max_length=200, description="without a run events are only shown")] = None,
     views: Annotated[str, Query(max_length=200, description="views that stand for the model's, as view2,view0")] = "",
+    scale: Annotated[Scale | None, Query(description="grey levels are energies in this scale")] = None,
+    full: Annotated[float | None, Query(gt=0, le=1e6, description="GeV of the brightest level")] = None,
+    knee: Annotated[float | None, Query(gt=0, le=1e6, description="GeV, of the logarithmic scale")] = None,
 ) -> JSONResponse:
     """Read files, and ask a model about their events."""
     given = [(file.filename or "", file.file) for file in files]
-    return JSONResponse(await service.upload(run or None, given, tuple(views.split(",")) if views else None))
+    told = {"scale": scale, "full": full, "knee": knee}
+    settings = {name: value for name, value in told.items() if value is not None}
+    wanted = tuple(views.split(",")) if views else None
+    return JSONResponse(await service.upload(run or None, given, wanted, settings))
 
 
 @router.get("/uploads/{upload}/events/{index}", response_model=schemas.Event)

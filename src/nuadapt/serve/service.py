@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Lock
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nuadapt.evaluation.predictions import Predictions
+from nuadapt.evaluation.reading import other_maps
 from nuadapt.events.batch import EventBatch
 from nuadapt.events.store import EventStore
 from nuadapt.events.truth import NO_LABEL
@@ -185,12 +186,16 @@ class Service:
         return given | class_details(found.run, inside)
 
     async def upload(
-        self, run: str | None, files: Sequence[tuple[str, BinaryIO]], views: Views = None
+        self,
+        run: str | None,
+        files: Sequence[tuple[str, BinaryIO]],
+        views: Views = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Read uploaded files and ask the model of ``run`` about their events.
 
         ``views`` of the files stand for those of the model; none named: those of the same name, and of DUNE's three
-        views the collection plane and one induction plane for a model of two.
+        views the collection plane and one induction plane for a model of two. ``settings`` are those of the reader.
 
         Raises:
             NotThere, Unavailable: no such run, or it has no model.
@@ -202,11 +207,11 @@ class Service:
             self.models.of(run)
         folder = self.uploads.new()
         try:
-            await asyncio.to_thread(store_files, folder, files, self.settings.limits)
+            await asyncio.to_thread(store_files, folder, files, self.settings.limits, settings)
             parsed: Parsed = await asyncio.wrap_future(self.uploads.read(folder))
             if run is not None:
                 views = views or self._standing_in(run, parsed)
-                await self._predict_upload(folder, run, views)
+                parsed.notes.extend(await self._predict_upload(folder, run, views))
             name = await asyncio.to_thread(self.uploads.done, folder, run)
         except BaseException:
             await asyncio.to_thread(self.uploads.discard, folder)
@@ -221,8 +226,11 @@ class Service:
         parsed.notes.append(f"{' and '.join(DUNE_VIEWS)} stand for the model's views {' and '.join(wanted)}")
         return DUNE_VIEWS
 
-    async def _predict_upload(self, folder: Path, run: str, views: Views) -> None:
-        """Ask the model about all events of an upload, and write the table beside them."""
+    async def _predict_upload(self, folder: Path, run: str, views: Views) -> list[str]:
+        """Ask the model about all events of an upload, and write the table beside them.
+
+        Gives what is to be said about maps that are unlike those of the model's training.
+        """
 
         def read() -> EventBatch:
             with EventStore(folder / STORE) as store:
@@ -233,9 +241,12 @@ class Service:
         tables = [r.table for r in replies if r.table is not None]
         if tables:
             await asyncio.to_thread(Predictions.concatenate(tables).write, folder / PREDICTIONS)
-            return
+            maps = batch.pixelmap
+            trained = self.events.catalogue.answers[run].run.trained
+            return other_maps(trained, maps.spec if maps is not None else None)
         energy = np.concatenate([r.energy for r in replies if r.energy is not None])
         await asyncio.to_thread(write_energies, folder / ENERGIES, batch, energy)
+        return []
 
     def _uploaded(self, name: str, parsed: Parsed) -> dict[str, Any]:
         collection = self.uploads.open(name)

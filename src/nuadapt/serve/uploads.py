@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -22,7 +22,7 @@ from nuadapt.record import read_json, write_json
 from nuadapt.serve.answers import read_answers
 from nuadapt.serve.collection import Collection
 from nuadapt.serve.desk import Desk
-from nuadapt.serve.parse_worker import ACCEPTED, GZIP_MAGIC, INPUTS, PNG_MAGIC, REPORT, STORE, parse, warm_up
+from nuadapt.serve.parse_worker import ACCEPTED, GZIP_MAGIC, INPUTS, PNG_MAGIC, REPORT, SETTINGS, STORE, parse, warm_up
 from nuadapt.serve.places import Run
 from nuadapt.serve.problems import NotThere, ServiceError, TimedOut, TooLarge, Unusable, shown
 from nuadapt.serve.settings import Limits
@@ -183,8 +183,15 @@ def _age(path: Path) -> float | None:
         return None
 
 
-def store_files(folder: Path, files: Sequence[tuple[str, BinaryIO]], limits: Limits) -> None:
+def store_files(
+    folder: Path,
+    files: Sequence[tuple[str, BinaryIO]],
+    limits: Limits,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Write uploaded ``files`` (their names and contents) into ``folder``/in under names of our own.
+
+    ``settings`` of the reader go beside them.
 
     What a file is called never becomes a path: it only tells the two pictures of a pair apart. The names are kept to
     speak of files in errors.
@@ -212,6 +219,7 @@ def store_files(folder: Path, files: Sequence[tuple[str, BinaryIO]], limits: Lim
             shutil.copyfileobj(file, out)
     shown = {f"{INPUTS}/{own}": _printable(name) for own, (name, _) in zip(named, files, strict=True)}
     write_json(folder / "names.json", shown)
+    write_json(folder / SETTINGS, dict(settings or {}))
 
 
 def _own_name(number: int, head: bytes) -> str:

@@ -43,6 +43,24 @@ def test_a_pair_of_pictures(
     page.wait_for_selector(".stage .answer[data-run=untrained]")  # kept by the service
 
 
+def test_what_grey_levels_stand_for_can_be_told(
+    open_page: Open, pixels: str, made_up: ModuleType, tmp_path: Path
+) -> None:
+    page = open_page(f"{pixels}/#/upload")
+    assert page.locator(".greys input").count() == 0
+    page.select_option(".greys select[name=scale]", "linear")
+    assert page.locator(".greys input").count() == 1
+    page.select_option(".greys select[name=scale]", "log")
+    page.fill(".greys input[name=full]", "50")
+    page.fill(".greys input[name=knee]", "2")
+    with page.expect_request("**/api/predict*") as asked:
+        page.set_input_files("#files", [str(p) for p in made_up.picture_pair(tmp_path)])
+    assert "scale=log&full=0.05&knee=0.002" in asked.value.url
+    page.wait_for_selector(".upload-answer tr[data-index]")
+    page.wait_for_selector(".stage .answer[data-run=untrained]")
+    assert "MeV" in page.inner_text(".value-bar")
+
+
 def test_a_dune_event_gets_an_answer(
     open_page: Open, pixels: str, mutating: ModuleType, written: Callable[..., list[str]]
 ) -> None:
@@ -89,6 +107,7 @@ def test_particles_of_a_generator(
 ) -> None:
     page = open_page(f"{pixels}/#/upload")
     page.select_option(".upload-form select[name=run]", "")
+    page.select_option(".greys select[name=scale]", "linear")  # says nothing about particles, so nothing is said
     page.set_input_files("#files", written(mutating.nuhepmc(shared_data)))
     page.wait_for_selector(".view[data-view=yz] canvas[data-drawn]")
     assert page.locator(".upload-answer tr[data-index]").count() == 2

@@ -2,7 +2,7 @@
 
 import { LOOK_KEYS, make, parse, pick } from "./address.js";
 import { post } from "./api.js";
-import { button, select } from "./controls.js";
+import { button, field, select } from "./controls.js";
 import { announce, el, replace } from "./dom.js";
 import { eventView } from "./eventview.js";
 import { classTitle, count, energy, isNumber, share, words } from "./format.js";
@@ -13,7 +13,7 @@ const FORMATS = [["DUNE CVN", ".gz pixel map"], ["PNG pair", "two pictures of on
 
 export class UploadPage {
   constructor(data, go) {
-    Object.assign(this, { data, go, keys: {}, found: null, run: data.runs.find((r) => r.has_model)?.name ?? "" });
+    Object.assign(this, { data, go, keys: {}, found: null, run: data.runs.find((r) => r.has_model)?.name ?? "", scale: "" });
     this.answer = el("section", { class: "upload-answer", aria: { label: "Answer", live: "polite" } });
     this.stage = el("section", { class: "stage", aria: { label: "Event" } });
     this.node = el("div", { class: "page upload-page" }, el("h1", {}, "Ask about your own events"),
@@ -45,7 +45,27 @@ export class UploadPage {
     this.status = el("p", { class: "fine", role: "status" });
     return el("div", { class: "upload-form" },
       select("Ask", "run", [...models.map((r) => [r.name, `${r.name} (${words(r.task)})`]), ["", "no model, only display"]], this.run, (run) => { this.run = run; }),
-      drop, this.status);
+      this.greys(), drop, this.status);
+  }
+
+  /** What the grey levels of pictures stand for, where no file says it; energies are in MeV here. */
+  greys() {
+    this.numbers = el("span", { class: "numbers" });
+    const number = (label, name, value) => field(label, name, value, () => {}, { type: "number", min: "0", step: "any" });
+    const chosen = (scale) => {
+      this.scale = scale;
+      replace(this.numbers, scale ? number("Brightest level (MeV)", "full", "20") : null,
+        scale === "log" ? number("Knee (MeV)", "knee", "0.5") : null);
+    };
+    return el("div", { class: "greys" }, select("Grey levels of pictures", "scale", [["", "as they are"],
+      ["linear", "energy, linear"], ["log", "energy, logarithmic"]], "", chosen), this.numbers);
+  }
+
+  /** The query that says so, in GeV, where there are pictures among the files. */
+  meaning(files) {
+    if (!files.some(({ name }) => /\.png$|(?<!\.hepmc3?)\.gz$/i.test(name))) return {};
+    const numbers = [...this.numbers.querySelectorAll("input")].map((input) => [input.name, Number(input.value) / 1000]);
+    return this.scale ? { scale: this.scale, ...Object.fromEntries(numbers) } : {};
   }
 
   listen(drop) {
@@ -69,7 +89,7 @@ export class UploadPage {
     replace(this.answer);
     replace(this.stage);
     try {
-      this.found = await post("/api/predict", { run: this.run }, body, this.stop.signal);
+      this.found = await post("/api/predict", { run: this.run, ...this.meaning(files) }, body, this.stop.signal);
       this.asked = this.run;
       this.showAnswer();
     } catch (error) {
