@@ -73,3 +73,10 @@ def read_json(path: Path, *, next_step: str = "") -> Any:
         raise InputFileError(f"cannot read this file ({error})", where=path, next_step=next_step) from error
     except (ValueError, RecursionError) as error:
         raise InputFileError(f"this is not valid JSON ({error})", where=path, next_step=next_step) from error
+
+
+def flat(record: Any, prefix: str = "") -> list[list[str]]:
+    """Rows ``a.b.c``, value of nested mappings."""
+    if not isinstance(record, dict):
+        return [[prefix, str(record)]]
+    return [row for key, value in record.items() for row in flat(value, f"{prefix}.{key}" if prefix else str(key))]

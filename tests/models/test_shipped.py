@@ -141,3 +141,40 @@ def test_pictures_of_unknown_scale_are_answered_with_a_warning(
     capsys.readouterr()
     call("predict", "nuadapt-vit", tmp_path / "pictures", "--out", tmp_path / "a.csv")
     assert "grey levels" in capsys.readouterr().err
+
+
+def test_info_tells_what_a_model_and_an_evaluation_are(
+    events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call("info", "nuadapt-vit")
+    told = capsys.readouterr().out
+    for words in ("NuE CC, NuMu CC, Neutral Current", "512 x 512 pixels", "48,", "best val_accuracy", "temperature"):
+        assert words in told
+    assert "optimizer.lr" not in told
+    call("info", "nuadapt-vit", "--all")
+    assert "optimizer.lr" in capsys.readouterr().out
+    call("evaluate", "nuadapt-vit", "--data", events, "--split", "all", "--out", tmp_path / "seen")
+    capsys.readouterr()
+    call("info", tmp_path / "seen")
+    told = capsys.readouterr().out
+    assert "accuracy" in told
+    assert " to " in told
+    (tmp_path / "seen" / "metrics.json").unlink()
+    call("info", tmp_path / "seen")
+    assert "unfinished" in capsys.readouterr().out
+    (tmp_path / "seen" / "record.json").write_text("{")
+    call("info", tmp_path / "seen", code=2)
+    call("info", tmp_path, code=2)
+    assert "record.json" in capsys.readouterr().err
+
+
+def test_other_views_can_stand_for_those_of_the_model(
+    shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = ("--set", "scale=linear", "--set", "full=0.01")
+    call("ingest", shared_data / "dune_cvn", *scale, "--out", tmp_path / "dune.h5")
+    words = ("evaluate", "nuadapt-vit", "--data", tmp_path / "dune.h5", "--split", "all")
+    call(*words, "--out", tmp_path / "seen", code=2)
+    assert "--views" in capsys.readouterr().err
+    call(*words, "--views", "view2,view0", "--out", tmp_path / "seen")
+    assert len(Predictions.read(tmp_path / "seen" / "predictions.parquet")) == 10

@@ -138,11 +138,16 @@ def export(
 
 
 @app.command()
-def info(path: Annotated[Path, typer.Argument(help="Event store or run folder.", show_default=False)]) -> None:
+def info(
+    path: Annotated[Path, typer.Argument(help="Event store, run folder or shipped model.", show_default=False)],
+    everything: Annotated[bool, typer.Option("--all", help="Of a run: its whole record.")] = False,
+) -> None:
     """Explain a file or a run to a person."""
+    from nuadapt.evaluation.summary import describe_run, run_named
     from nuadapt.events.describe import describe
 
-    for title, rows in describe(path):
+    run = run_named(path)
+    for title, rows in describe(path) if run is None else describe_run(run, everything=everything):
         table(title, [""] * max(map(len, rows), default=1), rows)
 
 
@@ -292,6 +297,7 @@ def evaluate(
     how: Annotated[str | None, typer.Option("--coarsen-how", help="sum or mean.", show_default=False)] = None,
     batch_size: Annotated[int, typer.Option(help="Events per batch.")] = 64,
     uncalibrated: Uncalibrated = False,
+    views: Views = None,
     confidence: Annotated[
         str,
         typer.Option(
@@ -321,6 +327,7 @@ def evaluate(
             coarsen_how=how,
             batch_size=batch_size,
             pi0_window=PUBLIC_WINDOW if pi0_window is None else pi0_window,
+            views=tuple(views.split(",")) if views else None,
             calibrated=not uncalibrated,
             confidence=confidence,
             explained=ExplainConfig(reasons=explain_events) if explain else None,

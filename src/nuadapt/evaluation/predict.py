@@ -228,7 +228,7 @@ def chosen_views(maps: PixelMaps, wanted: Sequence[str], standing_in: Sequence[s
         raise DataError(
             f"the model reads the views {', '.join(wanted)}, and the data has no view '{missing[0]}'",
             expected=f"one of its views: {', '.join(maps.spec.views)}",
-            next_step="Name the views of the data that stand for the model's views",
+            next_step="Name the views of the data that stand for the model's, in its order: --views view2,view0",
         )
     picked: Any = maps.select_views(taken)
     renamed: PixelMaps = replace(picked, spec=replace(picked.spec, views=tuple(wanted)))

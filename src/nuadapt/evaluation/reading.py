@@ -56,8 +56,8 @@ def _other_values(maps: MapSpec, learned: MapSpec) -> list[str]:
         return [f"{sentence}."]
     return [
         f"{sentence}: brightness and joined pixels are not as it learned them, and answers can be anything. Say which "
-        "energies the levels stand for, with --set or in the request: scale=linear (or log, with knee) and full=GEV, "
-        "the energy of the brightest level in GeV."
+        "energies the levels stand for when the files are read (--set, or in the request): scale=linear, or log with "
+        "knee=GEV, and full=GEV, the energy of the brightest level in GeV."
     ]
 
 

@@ -1,4 +1,4 @@
-"""What ``nuadapt info`` says about a store or a run folder, as tables of plain text."""
+"""What ``nuadapt info`` says about a store, as tables of plain text."""
 
 from __future__ import annotations
 
@@ -9,36 +9,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nuadapt.errors import InputFileError
 from nuadapt.events.schema import FIELDS, SCHEMA_VERSION
 from nuadapt.events.splits import SPLITS
 from nuadapt.events.store import EventStore, Layout
 from nuadapt.events.truth import FLAVOUR_TITLES, NO_LABEL, PION_TITLES, InteractionMode, flavour_label, pion_label
-from nuadapt.record import read_json
+from nuadapt.record import flat
 
 Array = npt.NDArray[Any]
 Tables = list[tuple[str, list[list[str]]]]
 
 
 def describe(path: Path) -> Tables:
-    """Titled tables of (name, value) rows for an event store or a run folder.
+    """Titled tables of (name, value) rows for an event store.
 
     Raises:
-        InputFileError: the path is neither.
+        InputFileError: it is none.
     """
-    if not path.is_dir():
-        with EventStore(path) as store:
-            return _describe_store(store)
-    if not (path / "record.json").is_file():
-        raise InputFileError("this folder holds no record.json", where=path, expected="an event store or a run folder")
-    return [(f"{path} (run folder)", _flatten(read_json(path / "record.json")))]
-
-
-def _flatten(record: Any, prefix: str = "") -> list[list[str]]:
-    """Rows ``a.b.c``, value of nested mappings."""
-    if not isinstance(record, dict):
-        return [[prefix, str(record)]]
-    return [row for key, value in record.items() for row in _flatten(value, f"{prefix}.{key}" if prefix else str(key))]
+    with EventStore(path) as store:
+        return _describe_store(store)
 
 
 def _truth(layout: Layout) -> str:
@@ -72,7 +60,7 @@ def _describe_store(store: EventStore) -> Tables:
         tables += [("Events by class and split", _counts(store)), ("Columns", _ranges(store))]
     elif layout.cloud_spec and n:
         tables.append(("Columns", _ranges(store)))
-    tables.append(("Record", [[k, v if len(v) < 100 else v[:97] + "..."] for k, v in _flatten(store.record)]))
+    tables.append(("Record", [[k, v if len(v) < 100 else v[:97] + "..."] for k, v in flat(store.record)]))
     return tables
 
 
