@@ -383,7 +383,7 @@ def run(synthetic: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     """A run folder whose model is the toy one."""
     folder = tmp_path / "run"
     folder.mkdir()
-    monkeypatch.setattr("nuadapt.models.run.load_run", lambda _path: synthetic.ToyModel(sharpness=2.0))
+    monkeypatch.setattr("nuadapt.models.run.load_run", lambda _path, **_: synthetic.ToyModel(sharpness=2.0))
     return folder
 
 
