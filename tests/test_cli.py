@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import nuadapt
 from nuadapt.cli import main
 
 COMMANDS = [
@@ -56,6 +57,11 @@ def test_every_command_explains_itself(run, command):
     code, out, _ = run(*command, "--help")
     assert code == 0
     assert "Usage" in out
+
+
+def test_version(run):
+    code, out, _ = run("--version")
+    assert (code, out.strip()) == (0, f"nuadapt {nuadapt.__version__}")
 
 
 def test_a_misspelt_command_names_the_nearest(run):

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nuadapt.cli.options import Data, Out, Words
+from nuadapt.cli.options import (
+    AdapterScope,
+    AtOnce,
+    Data,
+    ExportFormat,
+    Out,
+    Scale,
+    SetScore,
+    Settings,
+    Skip,
+    Uncalibrated,
+    Views,
+    Words,
+)
 from nuadapt.cli.simulate import simulate_app
 from nuadapt.errors import NuadaptError
 from nuadapt.terminal import err, out, progress_bar, show_answers, table
@@ -27,51 +39,23 @@ validate_app = typer.Typer(help="Check the simulation or a file.", no_args_is_he
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(validate_app, name="validate")
 
-Skip = Annotated[bool, typer.Option("--skip-bad", help="Accept that bad input files are left out.")]
-Uncalibrated = Annotated[
-    bool, typer.Option("--uncalibrated", help="The model's own probabilities, without the calibration of the run.")
-]
-Views = Annotated[
-    str | None,
-    typer.Option(help="Views of the input to use, in the model's order, e.g. view0,view2.", show_default=False),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Setting of the format as key=value; may be repeated.", show_default=False),
-]
-AtOnce = Annotated[
-    int, typer.Option(help="Trainings at the same time, each with its share of the cores: for small networks.", min=1)
-]
+
+def show_version(wanted: bool) -> None:
+    """Say the version and end."""
+    if wanted:
+        from nuadapt import __version__
+
+        out.print(f"nuadapt {__version__}", highlight=False)
+        raise typer.Exit
 
 
-class Scale(StrEnum):
-    """How large a study is."""
-
-    smoke = "smoke"
-    laptop = "laptop"
-    paper = "paper"
-
-
-class AdapterScope(StrEnum):
-    """Towers that get adapters."""
-
-    text = "text"
-    vision = "vision"
-    both = "both"
-
-
-class SetScore(StrEnum):
-    """What conformal sets are made by."""
-
-    lac = "lac"
-    aps = "aps"
-
-
-class ExportFormat(StrEnum):
-    """Formats of ``nuadapt export``."""
-
-    png_pairs = "png-pairs"
-    omnilearned = "omnilearned"
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=show_version, is_eager=True)
+    ] = (False),
+) -> None:
+    """Adapt foundation models to neutrino interactions and check the answers."""
 
 
 @app.command()
