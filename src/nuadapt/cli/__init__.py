@@ -53,7 +53,7 @@ def show_version(wanted: bool) -> None:
 def options(
     version: Annotated[
         bool, typer.Option("--version", help="Say the version.", callback=show_version, is_eager=True)
-    ] = (False),
+    ] = False,
 ) -> None:
     """Adapt foundation models to neutrino interactions and check the answers."""
 
