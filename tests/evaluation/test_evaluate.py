@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -91,6 +92,19 @@ def test_goes_on_after_an_interruption(
     assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == sorted(FILES)
     one, two = ((tmp_path / f / "predictions.parquet").read_bytes() for f in ("whole", "cut"))
     assert one == two
+
+
+def test_the_time_of_a_single_batch_has_no_interval(synthetic: ModuleType, store: Path, tmp_path: Path) -> None:
+    one, many = (
+        evaluate_model(
+            synthetic.ToyModel(), store, tmp_path / str(size), replace(QUICK, predict=PredictConfig(batch_size=size))
+        )
+        for size in (512, 4)
+    )
+    assert one["ms_per_event"] > 0
+    assert one["ms_per_event_interval"] is None
+    low, high = many["ms_per_event_interval"]
+    assert low < high
 
 
 def test_recorded_data_are_predicted_and_not_scored(synthetic: ModuleType, tmp_path: Path) -> None:

@@ -228,8 +228,10 @@ def _resources(stopwatch: Stopwatch | None, config: BootstrapConfig) -> dict[str
     return found
 
 
-def _time_interval(stopwatch: Stopwatch, config: BootstrapConfig) -> list[float]:
-    """Interval of ms_per_event by resampling the measured batches."""
+def _time_interval(stopwatch: Stopwatch, config: BootstrapConfig) -> list[float] | None:
+    """Interval of ms_per_event by resampling the measured batches; a single one has none."""
+    if len(stopwatch.events) < 2:
+        return None
     events, seconds = np.array(stopwatch.events), np.array(stopwatch.seconds)
     drawn = np.random.default_rng(config.seed).integers(0, len(events), size=(config.resamples, len(events)))
     per_event = 1e3 * seconds[drawn].sum(axis=1) / events[drawn].sum(axis=1)
