@@ -222,7 +222,7 @@ class ChatClassifier(VLMClassifier):
             places = positions(self.model, inputs)
             return self._forward(1, **inputs, position_ids=places, use_cache=True), inputs, places
         pictures = self._pictures(pixels)
-        mark, solved = self.processor.image_token, len(self._solved())
+        mark, solved = self.processor.image_token, len(self.example_labels) * len(pictures[0])
         ends = [halves(text, mark, solved)[1] for text in self._texts(pixels, pictures)]
         own = self._answering(self._processed(ends, pictures))
         places = begun.next + positions(self.model, own)
