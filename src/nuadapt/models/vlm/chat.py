@@ -239,14 +239,12 @@ class ChatClassifier(VLMClassifier):
     def _beginning(self, pixels: Tensor) -> Beginning | None:
         """The common beginning, evaluated; none if its tokens are not those of a whole conversation about ``pixels``.
 
-        A tokenizer may join what stands at the seam, or a text hold the mark of a picture.
+        A tokenizer may join what stands at the seam.
         """
         solved, (pictures,) = self._solved(), self._pictures(pixels)
         (text,) = self._texts(pixels, [pictures])
         begin, end = halves(text, self.processor.image_token, len(solved))
         whole = self._processed([text], [[*solved, *pictures]])["input_ids"]
-        if text.count(self.processor.image_token) != len(solved) + len(pictures):
-            return None
         parts = [self._processed([begin], [solved]), self._processed([end], [pictures])]
         if not torch.equal(torch.cat([part["input_ids"] for part in parts], dim=1), whole):
             return None
