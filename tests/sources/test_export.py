@@ -21,6 +21,7 @@ from nuadapt.sources import export
 from nuadapt.sources.export import export_png_pairs
 from nuadapt.sources.ingest import ingest
 from nuadapt.sources.png_pairs import read_folder
+from nuadapt.sources.reading import ReadReport
 
 LABELS = {"nu_pdg": [12, -12, 14, 0, 16], "current": [1, 1, 1, 2, 1]}  # nue, nuebar, numu, NC, nutau CC
 SPEC = MapSpec(shape=(9, 11))
@@ -57,7 +58,9 @@ def test_energies_become_grey_levels_and_energies_again(tmp_path: Path, kind: st
     with stored(tmp_path / "a.h5", batch) as store:
         report = export_png_pairs(store, tmp_path / "out", grey)
     assert (report.n_written, report.n_skipped) == (4, 0)
-    back = EventBatch.concatenate(list(read_folder(tmp_path / "out")))
+    told = ReadReport()
+    back = EventBatch.concatenate(list(read_folder(tmp_path / "out", report=told)))
+    assert any(f"energies ({kind}, full 0.015 GeV" in note for note in told.notes)
     assert batch.pixelmap is not None
     assert back.pixelmap is not None
     assert back.pixelmap.spec == spec

@@ -181,6 +181,9 @@ def find_pairs(root: Path, options: PngOptions | None = None) -> list[Pair]:
     told = _read_manifest(root)
     if options.scale.transform is not None:
         told = replace(told, spec=replace(told.spec, value_unit="GeV"), grey=options.scale.transform)
+    if told.grey is not None:
+        knee = f", knee {told.grey.knee:g} GeV" if told.grey.kind == "log" else ""
+        report.note(f"{root}: grey levels are read as energies ({told.grey.kind}, full {told.grey.full:g} GeV{knee})")
     return list(_with_keys(folders, root, told, report))
 
 
